@@ -1,0 +1,371 @@
+"""The autoencoder: a network that must give back its input, through a code too small to copy it.
+
+    z = f(x)            the encoder: d numbers become a code of k
+    x_hat = g(z)        the decoder: the code becomes d numbers again
+    L = -log p(x|z)     the loss: how unlikely x is, given what the decoder says (see `losses`)
+
+What f must keep in z for g to restore x is what the data have in common (Hinton and Salakhutdinov, 2006,
+"Reducing the dimensionality of data with neural networks", Science 313, 504-507).
+
+A denoising autoencoder is shown x_noisy = corrupt(x) and compared with the clean x. Now copying is of no
+use at any code size: it must learn what clean data look like (Vincent, Larochelle, Bengio and Manzagol,
+2008, "Extracting and composing robust features with denoising autoencoders").
+
+This is the end of the reading path; `pca.py` is the linear special case, solved without training.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npae.corruptions import CORRUPTIONS, Corruption
+from npae.estimator import Estimator
+from npae.layers import ACTIVATIONS, Activation, Dense, Identity, Layer, Sequential, Sigmoid
+from npae.losses import BCE, LOSSES, Loss
+from npae.optimizers import OPTIMIZERS, Optimizer
+from npae.progress import Progress
+from npae.training import corrupt, evaluate, in_blocks, train
+from npae.typing import Array, ArrayLike, RandomState
+from npae.validation import as_count, as_generator, as_member, as_table
+
+Self = TypeVar("Self", bound="AE")
+
+
+class Objective(NamedTuple):
+    """What training minimises: loss(network.forward(inputs), target)."""
+
+    network: Sequential
+    loss: Loss
+    inputs: Array
+    target: Array
+
+
+class AE(Estimator):
+    """Autoencoder: z = f(x), x_hat = g(z), trained so that x_hat is close to x.
+
+    f is Dense layers of the widths d, *hidden, latent_dim with an activation between them, g its mirror
+    image. The code itself is linear, and the output is what `output` says. With `hidden=()` and MSE it is
+    a linear autoencoder, which ends where PCA does.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Widths of the hidden layers, from the data to the code.
+    latent_dim : int
+        k, the size of the code.
+    activation : "relu", "leaky_relu", "elu", "sigmoid", "tanh", "linear" or Activation
+        Between the layers.
+    output : "linear", "sigmoid", "tanh", ... or Activation
+        What the last layer's sums go through. With BCE the loss applies the sigmoid, so it must be
+        "linear" or "sigmoid", which then mean the same.
+    loss : "mse", "bce" or Loss
+        BCE and SSIM want data in [0, 1].
+    optimizer : "adam", "sgd" or Optimizer
+        The object sets the learning rate: `Adam(Cosine(3e-3))`.
+    epochs, batch_size : int
+        Passes over the data (0 leaves the network as it begins), rows per step.
+    encoder, decoder : Sequential, optional
+        Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation` and `output`.
+        fit trains copies that start from the weights these have, and leaves these alone.
+    dtype : float32, float64 or None
+        None keeps that of X (float32 for small integers) or of your own networks.
+    random_state : int, Generator or None
+        Fixes initial weights, shuffling and noise: the same seed gives the same bits.
+    verbose : bool or None
+        True prints each epoch, False is silent, None prints on a terminal only.
+
+    Attributes
+    ----------
+    encoder_, decoder_ : Sequential
+        f and g. With BCE, g gives logits, and `decode` their sigmoid.
+    network_ : Sequential
+        g(f(x)).
+    loss_ : Loss
+    history_ : History
+    n_features_in_ : int
+        d.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> t = np.linspace(0, 6, 200)
+    >>> X = np.stack([np.cos(t), np.sin(t), t / 6], axis=1)     # a thread in space: one number a point
+    >>> ae = AE(hidden=(32,), latent_dim=1, activation="tanh", epochs=200, batch_size=20, random_state=0)
+    >>> ae = ae.fit(X)
+    >>> ae.encode(X).shape, ae.reconstruct(X).shape, ae.score(X) > -0.01
+    ((200, 1), (200, 3), True)
+    """
+
+    def __init__(
+        self,
+        hidden: Iterable[int] | int = (128,),
+        latent_dim: int = 32,
+        *,
+        activation: str | Activation = "relu",
+        output: str | Activation = "linear",
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 20,
+        batch_size: int = 128,
+        encoder: Sequential | None = None,
+        decoder: Sequential | None = None,
+        dtype: DTypeLike | None = None,
+        random_state: RandomState = None,
+        verbose: bool | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.latent_dim = latent_dim
+        self.activation = activation
+        self.output = output
+        self.loss = loss
+        self.optimizer = optimizer
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.encoder = encoder
+        self.decoder = decoder
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self: Self, X: ArrayLike, y: Any = None, *, validation: ArrayLike | None = None) -> Self:
+        """Learn from X (n, d), starting anew; `y` is ignored.
+
+        Parameters
+        ----------
+        validation : array (m, d), optional
+            Evaluated after every epoch into `history_.validation_loss`; a `DAE` sees it under one noise,
+            drawn once.
+
+        Returns self. Ctrl-C ends the fit early and leaves a usable model.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X, validation or a constructor argument is not as documented; nothing has been changed then.
+        RuntimeError
+            If training diverges; what an earlier fit has learned is kept.
+        """
+        who = type(self).__name__
+        epochs = as_count(self.epochs, who, "epochs", at_least=0)
+        batch_size = as_count(self.batch_size, who, "batch_size")
+        loss = as_member(self.loss, Loss, LOSSES, who, "loss")
+        optimizer = as_member(self.optimizer, Optimizer, OPTIMIZERS, who, "optimizer")
+        corruption = self._corruption()
+        init_rng, shuffle_rng, noise_rng, validation_rng = as_generator(self.random_state, who).spawn(4)
+
+        X = as_table(X, who, width=None if self.encoder is None else self.encoder.n_in, dtype=self._dtype())
+        loss.check_target(X)
+        held_out = None
+        if validation is not None:
+            V = as_table(validation, who, name="validation", width=X.shape[1], dtype=X.dtype)
+            loss.check_target(V)
+            held_out = (V if corruption is None else corrupt(corruption, V, validation_rng), V)
+        network = self._build(X.shape[1], X.dtype, loss, init_rng)
+        loss.value_and_gradient(network.forward(X[:1]), X[:1])  # a misfit between them shows here
+
+        history = train(
+            network,
+            loss,
+            optimizer,
+            X,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle_rng=shuffle_rng,
+            noise_rng=noise_rng,
+            corruption=corruption,
+            validation=held_out,
+            progress=Progress(epochs, self.verbose),
+        )
+        self.network_, (self.encoder_, self.decoder_) = network, network.layers
+        self.loss_, self.history_, self.n_features_in_ = loss, history, X.shape[1]
+        return self
+
+    def encode(self, X: ArrayLike) -> Array:
+        """z = f(x), shape (n, latent_dim).
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
+        """
+        encoder: Sequential = self._learned("encoder_")
+        return in_blocks(encoder.forward, self._table(X, "X", self.n_features_in_))
+
+    def decode(self, Z: ArrayLike) -> Array:
+        """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if Z is not (n, latent_dim) finite numbers.
+        """
+        decoder: Sequential = self._learned("decoder_")
+        link = self.loss_.link
+        return in_blocks(lambda z: link(decoder.forward(z)), self._table(Z, "Z", decoder.n_in))
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Minus the loss of X (n, d) and its reconstruction: higher is better. `y` is ignored.
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the
+        loss's range.
+        """
+        network, loss, inputs, target = AE.objective(self, X)
+        return -evaluate(network, loss, inputs, target)
+
+    def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
+        """The terms of the loss that fit minimises on X, for `check_gradients` and for your own loop.
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not as in fit.
+        """
+        network: Sequential = self._learned("network_")
+        X = self._table(X, "X", self.n_features_in_)
+        self.loss_.check_target(X)
+        return Objective(network, self.loss_, X, X)
+
+    def _corruption(self) -> Corruption | None:
+        return None
+
+    def _dtype(self) -> DTypeLike | None:
+        """The dtype asked for: by `dtype`, else by the user's own networks, else by X (None)."""
+        who = type(self).__name__
+        if self.dtype is not None:
+            if np.dtype(self.dtype) not in (np.float32, np.float64):
+                raise ValueError(f"{who} expected dtype float32, float64 or None, got {self.dtype!r}: choose one.")
+            return self.dtype
+        if isinstance(self.encoder, Layer) and self.encoder.parameters():
+            return self.encoder.parameters()[0].value.dtype
+        return None
+
+    def _table(self, X: ArrayLike, name: str, width: int | None) -> Array:
+        dtype = self.network_.parameters()[0].value.dtype
+        return as_table(X, type(self).__name__, name=name, width=width, dtype=dtype)
+
+    def _build(self, d: int, dtype: DTypeLike, loss: Loss, rng: np.random.Generator) -> Sequential:
+        """Encoder and decoder, end to end."""
+        if self.encoder is not None or self.decoder is not None:
+            return self._copy_given(d, dtype)
+        who = type(self).__name__
+        hidden = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
+        widths = [d] + [as_count(h, who, "each width in hidden") for h in hidden]
+        widths.append(as_count(self.latent_dim, who, "latent_dim"))
+        activation = as_member(self.activation, Layer, ACTIVATIONS, who, "activation")
+        output = as_member(self.output, Layer, ACTIVATIONS, who, "output")
+        if isinstance(loss, BCE):
+            if not isinstance(output, Identity | Sigmoid):
+                raise ValueError(
+                    f"{who} expected output 'linear' or 'sigmoid' with BCE, which applies the sigmoid to logits "
+                    f"itself, got {output!r}: choose one of these or another loss."
+                )
+            output = Identity()
+        encoder = _stack(widths, activation, Identity(), dtype, rng)
+        decoder = _stack(widths[::-1], activation, output, dtype, rng)
+        return Sequential(encoder, decoder)
+
+    def _copy_given(self, d: int, dtype: DTypeLike) -> Sequential:
+        who = type(self).__name__
+        if not (isinstance(self.encoder, Sequential) and isinstance(self.decoder, Sequential)):
+            raise TypeError(
+                f"{who} expected encoder and decoder both as Sequential, got {self.encoder!r} and {self.decoder!r}: "
+                "pass both or none."
+            )
+        if self.decoder.n_out not in (d, None):
+            raise ValueError(
+                f"{who} expected a decoder that returns the {d} columns of X, got {self.decoder!r} with "
+                f"{self.decoder.n_out} outputs: make its last width {d}."
+            )
+        network = Sequential(*copy.deepcopy((self.encoder, self.decoder)))
+        for p in network.parameters():
+            p.value, p.grad = p.value.astype(dtype), p.grad.astype(dtype)
+        return network
+
+
+class DAE(AE):
+    """Denoising autoencoder: an `AE` that is shown corrupt(x) and compared with the clean x.
+
+        L = loss(g(f(x_noisy)), x),  x_noisy = corruption(x, rng), drawn afresh for every batch
+
+    Parameters
+    ----------
+    corruption : "gaussian", "masking", "salt_and_pepper" or callable (x, rng) -> x_noisy
+        See `corruptions`. All other parameters are those of `AE`.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> t = np.linspace(0, 6, 200)
+    >>> X = np.stack([np.cos(t), np.sin(t), np.cos(t), np.sin(t)], axis=1)
+    >>> noise = GaussianNoise(0.3)
+    >>> dae = DAE(hidden=(32,), latent_dim=2, corruption=noise, epochs=100, batch_size=20, random_state=0).fit(X)
+    >>> noisy = noise(X, np.random.default_rng(1))
+    >>> bool(abs(dae.denoise(noisy) - X).mean() < 0.8 * abs(noisy - X).mean())
+    True
+    """
+
+    def __init__(
+        self,
+        hidden: Iterable[int] | int = (128,),
+        latent_dim: int = 32,
+        *,
+        corruption: str | Corruption = "gaussian",
+        activation: str | Activation = "relu",
+        output: str | Activation = "linear",
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 20,
+        batch_size: int = 128,
+        encoder: Sequential | None = None,
+        decoder: Sequential | None = None,
+        dtype: DTypeLike | None = None,
+        random_state: RandomState = None,
+        verbose: bool | None = None,
+    ) -> None:
+        super().__init__(
+            hidden,
+            latent_dim,
+            activation=activation,
+            output=output,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            encoder=encoder,
+            decoder=decoder,
+            dtype=dtype,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.corruption = corruption
+
+    def denoise(self, X_noisy: ArrayLike) -> Array:
+        """x_hat = g(f(x_noisy)): the same as `reconstruct`."""
+        return self.reconstruct(X_noisy)
+
+    def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
+        """As for `AE`, with corrupted inputs and clean targets; `rng` draws the noise."""
+        network, loss, inputs, target = super().objective(X)
+        corruption = self._corruption()
+        return Objective(network, loss, corrupt(corruption, inputs, as_generator(rng, "DAE")), target)
+
+    def _corruption(self) -> Corruption:
+        if not isinstance(self.corruption, str) and callable(self.corruption):
+            return self.corruption
+        if isinstance(self.corruption, str) and self.corruption in CORRUPTIONS:
+            return CORRUPTIONS[self.corruption]()
+        raise ValueError(
+            f"DAE expected corruption as one of {sorted(CORRUPTIONS)} or a callable (x, rng) -> x_noisy, "
+            f"got {self.corruption!r}: choose one of these."
+        )
+
+
+def _stack(
+    widths: list[int], activation: Layer, output: Layer, dtype: DTypeLike, rng: np.random.Generator
+) -> Sequential:
+    """Dense layers of the given widths, `activation` after each but the last, `output` after the last."""
+    init = getattr(activation, "init", "glorot")
+    layers: list[Layer] = []
+    for n_in, n_out in pairwise(widths[:-1]):
+        layers += [Dense(n_in, n_out, init=init, dtype=dtype, rng=rng), copy.deepcopy(activation)]
+    layers.append(Dense(widths[-2], widths[-1], dtype=dtype, rng=rng))
+    if not isinstance(output, Identity):
+        layers.append(copy.deepcopy(output))
+    return Sequential(*layers)

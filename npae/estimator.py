@@ -1,0 +1,90 @@
+"""What AE, DAE and PCA have in common: the verbs of scikit-learn, without scikit-learn.
+
+A constructor only stores its arguments under their own names, so that they can be read, changed and copied
+(`get_params`, `set_params`, `sklearn.base.clone`, grid search). `fit` validates them, learns, and keeps what
+it has learned in attributes that end in an underscore. `encode` is also called `transform`, `decode`
+`inverse_transform`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, TypeVar
+
+from npae.typing import Array, ArrayLike
+
+Self = TypeVar("Self", bound="Estimator")
+
+
+class Estimator:
+    """Parameters by name, and everything that follows from `fit`, `encode` and `decode`."""
+
+    def fit(self: Self, X: ArrayLike, y: Any = None) -> Self:
+        """Learn from the rows of X; `y` is ignored."""
+        raise NotImplementedError
+
+    def encode(self, X: ArrayLike) -> Array:
+        """Codes z of the rows of X."""
+        raise NotImplementedError
+
+    def decode(self, Z: ArrayLike) -> Array:
+        """Reconstructions x_hat from codes."""
+        raise NotImplementedError
+
+    def reconstruct(self, X: ArrayLike) -> Array:
+        """x_hat = decode(encode(x)) for every row of X."""
+        return self.decode(self.encode(X))
+
+    def transform(self, X: ArrayLike) -> Array:
+        """The same as `encode`."""
+        return self.encode(X)
+
+    def inverse_transform(self, Z: ArrayLike) -> Array:
+        """The same as `decode`."""
+        return self.decode(Z)
+
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> Array:
+        """fit(X), then encode(X)."""
+        return self.fit(X, y).encode(X)
+
+    @classmethod
+    def _parameter_defaults(cls) -> dict[str, Any]:
+        signature = inspect.signature(cls.__init__)
+        return {name: p.default for name, p in signature.parameters.items() if name != "self"}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments by name; `deep` is accepted for scikit-learn's sake."""
+        return {name: getattr(self, name) for name in self._parameter_defaults()}
+
+    def set_params(self: Self, **params: Any) -> Self:
+        """Change constructor arguments by name.
+
+        Raises ValueError for a name that the constructor does not have; then none is changed.
+        """
+        known = self._parameter_defaults()
+        unknown = sorted(set(params) - set(known))
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__}.set_params expected names among {sorted(known)}, got {unknown}: "
+                "check the spelling."
+            )
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def _learned(self, attribute: str) -> Any:
+        """What fit has learned under that name.
+
+        Raises RuntimeError if there has been no fit.
+        """
+        try:
+            return self.__dict__[attribute]
+        except KeyError:
+            raise RuntimeError(
+                f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X)."
+            ) from None
+
+    def __repr__(self) -> str:
+        defaults = self._parameter_defaults()
+        changed = [f"{k}={v!r}" for k, v in self.get_params().items() if repr(v) != repr(defaults[k])]
+        return f"{type(self).__name__}({', '.join(changed)})"

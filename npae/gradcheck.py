@@ -1,0 +1,306 @@
+"""Is the gradient right? Compare it with what the function itself does when its input moves a little.
+
+Central differences:  df/dx ≈ (f(x + h) - f(x - h)) / 2h.  The truncation error falls as h², the rounding
+error grows as 1/h; in float64 with h near 1e-5 both are some 1e-10 for numbers of ordinary size.
+
+Complex step:  df/dx = Im f(x + ih) / h.  Nothing is subtracted, so h = 1e-20 gives every digit, where f is
+analytic and its code runs on complex numbers (Squire and Trapp, 1998, SIAM Review 40, 110-112).
+
+A whole gradient is checked through one number: either a loss, or sum(v * y) with a random v, whose gradient
+by y is v itself. Both the input and every parameter are moved, one element at a time.
+
+Across a kink, such as ReLU's at 0, a difference is no derivative. A layer with kinks says on which `branches`
+its last forward pass went; an element whose move changes a branch is left out, and counted.
+
+This module knows nothing of layers: whatever has `forward`, `backward` and `parameters` can be checked.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from npae.parameter import Parameter
+from npae.typing import Array, ArrayLike, RandomState
+from npae.validation import as_count, as_generator, as_numbers, as_real
+
+TOLERANCE = {"central": 1e-7, "complex": 1e-12}
+STEP = {"central": 1e-5, "complex": 1e-20}
+
+
+class Differentiable(Protocol):
+    """What can be checked: a layer, a `Sequential`, or your own object with these three."""
+
+    def forward(self, x: Array) -> Array: ...
+    def backward(self, grad_y: Array) -> Array: ...
+    def parameters(self) -> list[Parameter]: ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One array's gradient beside its numeric twin, at the element where they differ most."""
+
+    name: str
+    shape: tuple[int, ...]
+    checked: int
+    kinks: int
+    error: float
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """The outcome of `check_gradients`. `print(report)` shows it; `passed` is the verdict.
+
+    Attributes
+    ----------
+    passed : bool
+        Whether every array had an element to compare and no error was above the tolerance.
+    error : float
+        The largest |analytic - numeric| / max(1, |analytic|, |numeric|).
+    worst : Comparison
+        The array it was found in, with its index and the two values.
+    comparisons : tuple of Comparison
+        One for the input, one for each parameter.
+    tolerance : float
+        What the error was held against.
+    """
+
+    title: str
+    comparisons: tuple[Comparison, ...]
+    tolerance: float
+
+    @property
+    def worst(self) -> Comparison:
+        return max(self.comparisons, key=lambda c: c.error if c.checked else -1.0)
+
+    @property
+    def error(self) -> float:
+        return self.worst.error
+
+    @property
+    def passed(self) -> bool:
+        return all(c.checked > 0 and c.error <= self.tolerance for c in self.comparisons)
+
+    @property
+    def kinks(self) -> int:
+        return sum(c.kinks for c in self.comparisons)
+
+    def __str__(self) -> str:
+        lines = [f"gradients of {self.title}: {'ok' if self.passed else 'WRONG'}"]
+        for c in self.comparisons:
+            mark = " " if c.checked > 0 and c.error <= self.tolerance else "x"
+            seen = f"{c.checked} of {int(np.prod(c.shape))}"
+            kinks = f", {c.kinks} at a kink left out" if c.kinks else ""
+            lines.append(f"  {mark} {c.name:<10} {c.shape!s:<12} {seen:>14} checked, error {c.error:.1e}{kinks}")
+        w = self.worst
+        place = f"{w.name}{list(w.index)}"
+        lines.append(
+            f"  worst {place}: analytic {w.analytic:.12g}, numeric {w.numeric:.12g}, "
+            f"error {w.error:.1e} (tolerance {self.tolerance:.0e})"
+        )
+        return "\n".join(lines)
+
+
+def check_gradients(
+    model: Any,
+    x: ArrayLike,
+    *,
+    loss: Any = None,
+    target: ArrayLike | None = None,
+    method: str = "central",
+    step: float | None = None,
+    tolerance: float | None = None,
+    max_elements: int | None = 1000,
+    random_state: RandomState = 0,
+    verbose: bool = True,
+) -> GradientReport:
+    """Compare the gradients that `model` computes with numeric ones, and print the report.
+
+    The check runs on a float64 copy: the model is not changed. Numeric gradients are, for each element w,
+
+        central   (f(w + h) - f(w - h)) / 2h,   h = 1e-5
+        complex   Im f(w + ih) / h,             h = 1e-20   (analytic functions only: no ReLU)
+
+    Parameters
+    ----------
+    model : layer, loss or fitted estimator
+        A layer is checked through sum(v * y) with a random v (or through `loss`, where one is given);
+        a loss through its own value; an estimator through the loss it minimises, for a `DAE` with the
+        noise drawn once and the target clean.
+    x : array (n, d)
+        The layer's input, the loss's prediction, or the estimator's data.
+    loss, target : optional
+        The loss to put behind a layer, and the target of a loss (with the shape of its prediction).
+    method : "central" or "complex"
+    step : float, optional
+        h, if not as above.
+    tolerance : float, optional
+        The largest |a - n| / max(1, |a|, |n|) that passes: by default 1e-7, and 1e-12 for the complex step.
+    max_elements : int or None
+        How many elements of each array to compare, drawn at random; None compares all.
+    random_state : int, Generator or None
+        Fixes v, the noise of a DAE, and the elements drawn.
+    verbose : bool
+        Whether to print the report.
+
+    Returns
+    -------
+    GradientReport
+        Elements with a kink within h are not compared; the report counts them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model cannot be checked or an argument is out of range.
+
+    Example
+    -------
+    >>> import numpy as np, npae
+    >>> rng = np.random.default_rng(0)
+    >>> report = npae.check_gradients(npae.Dense(4, 3, rng=rng), rng.standard_normal((5, 4)), verbose=False)
+    >>> report.passed, [c.name for c in report.comparisons]
+    (True, ['input', 'W', 'b'])
+    """
+    who = "check_gradients"
+    if method not in ("central", "complex"):
+        raise ValueError(f"{who} expected method 'central' or 'complex', got {method!r}: choose one of these.")
+    limit = None if max_elements is None else as_count(max_elements, who, "max_elements")
+    h = as_real(STEP[method] if step is None else step, who, "step", low=0, without=0)
+    tolerance = as_real(TOLERANCE[method] if tolerance is None else tolerance, who, "tolerance", low=0)
+    rng = as_generator(random_state, who)
+    x = np.array(as_numbers(x, who, "x"), dtype=np.float64)
+    title = type(model).__name__
+
+    network: Differentiable | None
+    if hasattr(model, "objective"):  # an estimator: the very loss that its fit minimises
+        network, loss, x, target = model.objective(x, rng)
+        x = np.array(x, dtype=np.float64)
+    elif hasattr(model, "value_and_gradient"):  # a loss
+        network, loss = None, model
+    elif all(hasattr(model, method) for method in ("forward", "backward", "parameters")):
+        network = model
+    else:
+        raise TypeError(
+            f"{who} expected a layer, a loss or a fitted estimator, got {title}: "
+            "give it `forward`, `backward` and `parameters`."
+        )
+    if loss is not None and target is None:
+        raise ValueError(f"{who} expected a target for the loss {loss!r}, got None: pass target=...")
+
+    network = _float64_copy(network) if network is not None else None
+    parameters = network.parameters() if network is not None else []
+    t = None if target is None else np.array(target, dtype=np.float64)
+
+    # The gradients under test, by the model's own backward pass.
+    y = network.forward(x) if network is not None else x
+    if loss is not None:
+        _, grad_y = loss(y, t)
+    else:
+        grad_y = rng.standard_normal(y.shape)
+    analytic = [(network.backward(grad_y) if network is not None else grad_y).copy()]
+    analytic += [p.grad.copy() for p in parameters]
+
+    # The same function of the same arrays, whose elements the numeric gradient moves in place.
+    if method == "complex":
+        x = x.astype(complex)
+        for p in parameters:
+            p.value = p.value.astype(complex)
+
+    def scalar() -> Any:
+        y = network.forward(x) if network is not None else x
+        return loss(y, t)[0] if loss is not None else np.sum(grad_y * y)
+
+    branches: Callable[[], list[Array]] = getattr(network, "branches", list)
+    scalar()
+    home = branches()
+
+    def at_home() -> bool:
+        """Whether the last forward pass went the same way at every kink as without a move."""
+        return all(np.array_equal(a, b) for a, b in zip(branches(), home, strict=True))
+
+    arrays = [x] + [p.value for p in parameters]
+    names = ["prediction" if network is None else "input"] + [p.name for p in parameters]
+    report = GradientReport(
+        title,
+        tuple(
+            _compare(name, scalar, at_home, array, gradient, h, method, limit, rng)
+            for name, array, gradient in zip(names, arrays, analytic, strict=True)
+        ),
+        tolerance,
+    )
+    if verbose:
+        print(report)
+    return report
+
+
+def _compare(
+    name: str,
+    scalar: Callable[[], Any],
+    at_home: Callable[[], bool],
+    array: Array,
+    analytic: Array,
+    h: float,
+    method: str,
+    limit: int | None,
+    rng: np.random.Generator,
+) -> Comparison:
+    if analytic.shape != array.shape:
+        raise ValueError(
+            f"check_gradients expected the gradient of {name} in its shape {array.shape}, got {analytic.shape}: "
+            "backward must return one derivative for each element."
+        )
+    places: Sequence[int] = range(array.size)
+    if limit is not None and array.size > limit:
+        places = np.sort(rng.choice(array.size, limit, replace=False)).tolist()
+    derivative = _complex_step if method == "complex" else _central_difference
+    compared = []
+    for place in places:
+        numeric = derivative(scalar, at_home, array, np.unravel_index(place, array.shape), h)
+        if numeric is not None:
+            a = float(analytic.flat[place])
+            error = abs(a - numeric) / max(1.0, abs(a), abs(numeric))
+            compared.append((np.inf if np.isnan(error) else error, place, a, numeric))
+    error, place, a, numeric = max(compared, default=(np.nan, 0, np.nan, np.nan))
+    index = tuple(int(i) for i in np.unravel_index(place, array.shape))
+    return Comparison(name, array.shape, len(compared), len(places) - len(compared), error, index, a, numeric)
+
+
+def _central_difference(
+    scalar: Callable[[], Any], at_home: Callable[[], bool], array: Array, index: Any, h: float
+) -> float | None:
+    """(f(w + h) - f(w - h)) / 2h, or None if a kink lies between."""
+    w = array[index]
+    try:
+        array[index] = w + h
+        above, same = scalar(), at_home()
+        array[index] = w - h
+        below, same = scalar(), same and at_home()
+    finally:
+        array[index] = w
+    return float((above - below) / (2 * h)) if same else None
+
+
+def _complex_step(
+    scalar: Callable[[], Any], at_home: Callable[[], bool], array: Array, index: Any, h: float
+) -> float | None:
+    """Im f(w + ih) / h."""
+    w = array[index]
+    try:
+        array[index] = w + 1j * h
+        return float(np.imag(scalar())) / h
+    finally:
+        array[index] = w
+
+
+def _float64_copy(network: Differentiable) -> Differentiable:
+    network = copy.deepcopy(network)
+    for p in network.parameters():
+        p.value, p.grad = p.value.astype(np.float64), np.zeros(p.value.shape)
+    return network

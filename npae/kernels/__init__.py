@@ -1,0 +1,153 @@
+"""The ground floor: every loop over numbers, behind one interface with two implementations.
+
+`numpy_backend` is the specification, a few readable lines a kernel. `numba_backend` computes the
+same on all cores. The floors above ask `of(x, ...)` for the backend that serves their arrays and
+never know which they got:
+
+    y = kernels.of(x, W).dense(x, W, b)
+
+Numba serves float32 and float64; anything else (the complex numbers of a complex step) goes to NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import warnings
+from typing import Protocol
+
+import numpy as np
+
+from npae.kernels import numpy_backend
+from npae.typing import Array
+
+__all__ = ["BACKENDS", "Backend", "backend_name", "of", "use_backend"]
+
+BACKENDS = ("numpy", "numba")
+
+
+class Backend(Protocol):
+    """What a backend provides; `numpy_backend` says what each function means."""
+
+    name: str
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
+    def dense(self, x: Array, W: Array, b: Array) -> Array: ...
+    def column_sums(self, a: Array, out: Array | None = None) -> Array: ...
+
+    def relu(self, x: Array) -> Array: ...
+    def relu_backward(self, grad_y: Array, y: Array) -> Array: ...
+    def leaky_relu(self, x: Array, slope: float) -> Array: ...
+    def leaky_relu_backward(self, grad_y: Array, y: Array, slope: float) -> Array: ...
+    def elu(self, x: Array, alpha: float) -> Array: ...
+    def elu_backward(self, grad_y: Array, y: Array, alpha: float) -> Array: ...
+    def sigmoid(self, x: Array) -> Array: ...
+    def sigmoid_backward(self, grad_y: Array, y: Array) -> Array: ...
+    def tanh(self, x: Array) -> Array: ...
+    def tanh_backward(self, grad_y: Array, y: Array) -> Array: ...
+
+    def mse(self, prediction: Array, target: Array) -> tuple[float, Array]: ...
+    def bce(self, logits: Array, target: Array) -> tuple[float, Array]: ...
+    def ssim_map(
+        self, mu_x: Array, mu_y: Array, xx: Array, yy: Array, xy: Array, c1: float, c2: float
+    ) -> tuple[Array, Array, Array, Array]: ...
+
+    def adam(
+        self,
+        value: Array,
+        grad: Array,
+        m: Array,
+        v: Array,
+        step_size: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        correction1: float,
+        correction2: float,
+        decay: float,
+    ) -> None: ...
+
+
+_active: Backend | None = None  # chosen at the first kernel call, or by use_backend
+
+
+def of(*arrays: Array) -> Backend:
+    """The backend that computes on `arrays`: the active one where it knows their dtype, else NumPy."""
+    backend = _active if _active is not None else _choose()
+    dtype = arrays[0].dtype
+    if dtype in (np.float32, np.float64) and all(a.dtype == dtype for a in arrays):
+        return backend
+    return numpy_backend
+
+
+def use_backend(name: str) -> None:
+    """Compute with "numpy" (the plain specification) or "numba" (compiled, all cores) from now on.
+
+    Without a call the environment variable NPAE_BACKEND decides, and without that numba is used
+    where it is installed.
+
+    Raises
+    ------
+    ValueError
+        If `name` is neither.
+    ImportError
+        If numba is asked for and cannot be imported.
+
+    Example
+    -------
+    >>> import npae
+    >>> npae.use_backend("numpy")
+    >>> npae.backend_name()
+    'numpy'
+    """
+    global _active
+    _active = _load(name)
+
+
+def backend_name() -> str:
+    """The name of the backend in use, "numpy" or "numba".
+
+    Raises
+    ------
+    ValueError, ImportError
+        If NPAE_BACKEND names a backend that does not exist or cannot be imported.
+
+    Example
+    -------
+    >>> import npae
+    >>> npae.backend_name() in ("numpy", "numba")
+    True
+    """
+    return (_active if _active is not None else _choose()).name
+
+
+def _choose() -> Backend:
+    global _active
+    wish = os.environ.get("NPAE_BACKEND")
+    if wish:
+        _active = _load(wish, source="the environment variable NPAE_BACKEND")
+    elif importlib.util.find_spec("numba") is None:
+        _active = numpy_backend
+    else:
+        try:
+            _active = _load("numba")
+        except ImportError as error:
+            warnings.warn(f"npae computes with NumPy: {error}", RuntimeWarning, stacklevel=3)
+            _active = numpy_backend
+    return _active
+
+
+def _load(name: str, source: str = "use_backend") -> Backend:
+    if name not in BACKENDS:
+        raise ValueError(f"{source} expected one of {BACKENDS}, got {name!r}: choose one of these.")
+    if name == "numpy":
+        return numpy_backend
+    try:
+        backend: Backend = importlib.import_module("npae.kernels.numba_backend")
+    except Exception as error:  # an installed numba that does not fit the NumPy beside it raises what it likes
+        raise ImportError(
+            f"{source} expected numba to be importable, got {type(error).__name__}: {error}. "
+            'Install it with `pip install "npae[fast]"`, or choose the backend "numpy".'
+        ) from error
+    return backend

@@ -1,0 +1,387 @@
+"""Layers: differentiable maps, each with its forward pass and, directly under it, its backward pass.
+
+A layer takes a batch x of shape (N, n_in), one example a row, and returns y of shape (N, n_out). For
+training it must also answer: if the loss changes by grad_y when y changes, by how much does it change
+with x, and with the layer's own parameters? That is the chain rule, and `backward` applies it:
+
+    forward(x)        -> y           and keeps what backward will need
+    backward(grad_y)  -> grad_x      and sets .grad of every parameter, grad_y being dL/dy
+
+A `Sequential` runs layers one after the other, and backwards in the opposite order. This is all of
+backpropagation (Rumelhart, Hinton and Williams, 1986, "Learning representations by back-propagating errors").
+
+The loops over numbers live in `kernels`; `kernels/numpy_backend.py` shows each in a line or two of NumPy.
+Next: `losses.py`, where the first grad_y comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npae import kernels
+from npae.initializers import INITIALIZERS
+from npae.parameter import Parameter
+from npae.typing import Array, ArrayLike
+from npae.validation import as_count, as_generator, as_input, as_real
+
+
+class Layer:
+    """A differentiable map. Subclass it with `forward` and `backward`; `parameters` where it learns.
+
+    Attributes
+    ----------
+    n_in, n_out : int or None
+        The widths of x and y; None for a layer that takes any width and keeps it.
+    """
+
+    n_in: int | None = None
+    n_out: int | None = None
+
+    def forward(self, x: Array) -> Array:
+        """y = f(x), for x of shape (N, n_in)."""
+        raise NotImplementedError
+
+    def backward(self, grad_y: Array) -> Array:
+        """dL/dx from dL/dy; sets, and does not add to, the `.grad` of every parameter.
+
+        Raises RuntimeError if no forward pass came before.
+        """
+        raise NotImplementedError
+
+    def parameters(self) -> list[Parameter]:
+        """What the layer learns, in a fixed order."""
+        return []
+
+    def branches(self) -> list[Array]:
+        """On which side of its kink each element was in the last forward pass; empty for a smooth map."""
+        return []
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def _recall(layer: Layer, memory: Array | None, grad_y: ArrayLike, width: int | None = None) -> tuple[Array, Array]:
+    """What forward kept for backward, and grad_y, once it is known to belong to it."""
+    if memory is None:
+        raise RuntimeError(
+            f"{type(layer).__name__}.backward expected a forward pass before it, got none: call forward(x) first."
+        )
+    shape = (memory.shape[0], memory.shape[1] if width is None else width)
+    grad_y = np.asarray(grad_y, dtype=memory.dtype)
+    if grad_y.shape != shape:
+        raise ValueError(
+            f"{type(layer).__name__}.backward expected grad_y of shape {shape}, got {grad_y.shape}: "
+            "pass the gradient of what the last forward returned."
+        )
+    return memory, grad_y
+
+
+class Dense(Layer):
+    """y = x W + b: every output is a weighted sum of all inputs.
+
+    Shapes: x (N, n_in), W (n_in, n_out), b (n_out,), y (N, n_out).
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        The widths of x and y, at least 1.
+    init : "glorot" or "he"
+        How W begins (see `initializers`); b begins at zero.
+    dtype : float32 or float64
+    rng : Generator, seed or None
+        Draws W; None takes fresh entropy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a width is not a whole number >= 1, or init or dtype is not one of the above.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> layer = Dense(3, 2, dtype=np.float64, rng=0)
+    >>> y = layer.forward(np.ones((4, 3)))
+    >>> grad_x = layer.backward(np.ones((4, 2)))
+    >>> y.shape, grad_x.shape, layer.b.grad.tolist()
+    ((4, 2), (4, 3), [4.0, 4.0])
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        init: str = "glorot",
+        dtype: DTypeLike = np.float32,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        self.n_in = as_count(n_in, "Dense", "n_in")
+        self.n_out = as_count(n_out, "Dense", "n_out")
+        if init not in INITIALIZERS:
+            raise ValueError(f"Dense expected init as one of {sorted(INITIALIZERS)}, got {init!r}: choose one.")
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ValueError(f"Dense expected dtype float32 or float64, got {np.dtype(dtype)}: choose one.")
+        W = INITIALIZERS[init](as_generator(rng, "Dense"), self.n_in, self.n_out, dtype)
+        self.W = Parameter(W, "W")
+        self.b = Parameter(np.zeros(self.n_out, dtype), "b")
+        self._x: Array | None = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """y = x W + b."""
+        W, b = self.W.value, self.b.value
+        self._x = x = as_input(x, "Dense", width=self.n_in, dtype=W.dtype)
+        return kernels.of(x, W).dense(x, W, b)
+
+    def backward(self, grad_y: Array) -> Array:
+        """From y_ij = sum_k x_ik W_kj + b_j:  grad_W = xᵀ grad_y,  grad_b = sum_i grad_y_i,  grad_x = grad_y Wᵀ."""
+        W, b = self.W, self.b
+        x, grad_y = _recall(self, self._x, grad_y, W.value.shape[1])
+        kernel = kernels.of(x, grad_y, W.value)
+        kernel.matmul(x.T, grad_y, out=W.grad)
+        kernel.column_sums(grad_y, out=b.grad)
+        return kernel.matmul(grad_y, W.value.T)
+
+    def parameters(self) -> list[Parameter]:
+        return [self.W, self.b]
+
+    def __repr__(self) -> str:
+        return f"Dense({self.n_in}, {self.n_out})"
+
+
+class Activation(Layer):
+    """A function applied to each element, y_ij = f(x_ij), whose derivative is a function of y.
+
+    forward keeps the y that it returns: leave that array as it is until backward has run.
+    """
+
+    init = "glorot"  # how a Dense before it should begin
+    kinked = False
+    _y: Array | None = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """y = f(x), element by element."""
+        self._y = self._f(as_input(x, type(self).__name__))
+        return self._y
+
+    def backward(self, grad_y: Array) -> Array:
+        """grad_x = grad_y · f'(x), with f' written in terms of y."""
+        y, grad_y = _recall(self, self._y, grad_y)
+        return self._chain(grad_y, y)
+
+    def branches(self) -> list[Array]:
+        return [self._y > 0] if self.kinked and self._y is not None else []
+
+    def _f(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def _chain(self, grad_y: Array, y: Array) -> Array:
+        raise NotImplementedError
+
+
+class ReLU(Activation):
+    """y = max(x, 0);  dy/dx = 1 where y > 0, else 0 (also at the kink x = 0).
+
+    Source: Nair and Hinton, 2010, "Rectified linear units improve restricted Boltzmann machines".
+
+    Example
+    -------
+    >>> ReLU().forward([[-1.0, 2.0]]).tolist()
+    [[0.0, 2.0]]
+    """
+
+    init = "he"
+    kinked = True
+
+    def _f(self, x: Array) -> Array:
+        return kernels.of(x).relu(x)
+
+    def _chain(self, grad_y: Array, y: Array) -> Array:
+        return kernels.of(grad_y, y).relu_backward(grad_y, y)
+
+
+class LeakyReLU(Activation):
+    """y = x where x > 0, else slope · x;  dy/dx = 1 where y > 0, else slope. The slope is in [0, 1].
+
+    Source: Maas, Hannun and Ng, 2013, "Rectifier nonlinearities improve neural network acoustic models".
+
+    Example
+    -------
+    >>> LeakyReLU(0.1).forward([[-1.0, 2.0]]).tolist()
+    [[-0.1, 2.0]]
+    """
+
+    init = "he"
+    kinked = True
+
+    def __init__(self, slope: float = 0.01) -> None:
+        self.slope = as_real(slope, "LeakyReLU", "slope", low=0, high=1)
+
+    def _f(self, x: Array) -> Array:
+        return kernels.of(x).leaky_relu(x, self.slope)
+
+    def _chain(self, grad_y: Array, y: Array) -> Array:
+        return kernels.of(grad_y, y).leaky_relu_backward(grad_y, y, self.slope)
+
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.slope})"
+
+
+class ELU(Activation):
+    """y = x where x > 0, else alpha (exp(x) - 1);  dy/dx = 1 where y > 0, else y + alpha. alpha > 0.
+
+    Source: Clevert, Unterthiner and Hochreiter, 2016, "Fast and accurate deep network learning by ELUs".
+
+    Example
+    -------
+    >>> ELU().forward([[-50.0, 2.0]]).tolist()
+    [[-1.0, 2.0]]
+    """
+
+    init = "he"
+    kinked = True
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = as_real(alpha, "ELU", "alpha", low=0, without=0)
+
+    def _f(self, x: Array) -> Array:
+        return kernels.of(x).elu(x, self.alpha)
+
+    def _chain(self, grad_y: Array, y: Array) -> Array:
+        return kernels.of(grad_y, y).elu_backward(grad_y, y, self.alpha)
+
+    def __repr__(self) -> str:
+        return f"ELU({self.alpha})"
+
+
+class Sigmoid(Activation):
+    """y = 1 / (1 + exp(-x)), in (0, 1);  dy/dx = y (1 - y).
+
+    Example
+    -------
+    >>> Sigmoid().forward([[0.0, 1000.0]]).tolist()
+    [[0.5, 1.0]]
+    """
+
+    def _f(self, x: Array) -> Array:
+        return kernels.of(x).sigmoid(x)
+
+    def _chain(self, grad_y: Array, y: Array) -> Array:
+        return kernels.of(grad_y, y).sigmoid_backward(grad_y, y)
+
+
+class Tanh(Activation):
+    """y = tanh(x), in (-1, 1);  dy/dx = 1 - y².
+
+    Example
+    -------
+    >>> Tanh().forward([[0.0, 1000.0]]).tolist()
+    [[0.0, 1.0]]
+    """
+
+    def _f(self, x: Array) -> Array:
+        return kernels.of(x).tanh(x)
+
+    def _chain(self, grad_y: Array, y: Array) -> Array:
+        return kernels.of(grad_y, y).tanh_backward(grad_y, y)
+
+
+class Identity(Activation):
+    """y = x;  dy/dx = 1.
+
+    Example
+    -------
+    >>> Identity().forward([[-1.0, 2.0]]).tolist()
+    [[-1.0, 2.0]]
+    """
+
+    def _f(self, x: Array) -> Array:
+        return x.copy()  # what forward returns is the caller's own
+
+    def _chain(self, grad_y: Array, y: Array) -> Array:
+        return grad_y.copy()
+
+
+class Sequential(Layer):
+    """y = f_n(... f_2(f_1(x))): layers one after the other, itself a layer.
+
+    The chain rule runs through them from the last to the first. The place of a layer goes before the
+    names of its parameters: "0.W" is the W of the first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no layer, one is not a `Layer`, one stands twice (it would forget its first
+        input), or a width does not fit the one before it.
+
+    Example
+    -------
+    >>> encoder = Sequential(Dense(784, 128, rng=0), ReLU(), Dense(128, 32, rng=1))
+    >>> encoder
+    Sequential(Dense(784, 128), ReLU(), Dense(128, 32))
+    >>> [p.name for p in encoder.parameters()]
+    ['0.W', '0.b', '2.W', '2.b']
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise ValueError("Sequential expected at least one layer, got none: pass layers in order.")
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Sequential expected layers, got {layer!r}: pass objects such as Dense(3, 2).")
+        inner = [part for layer in layers for part in _parts(layer)]
+        if len({id(part) for part in inner}) != len(inner):
+            raise ValueError("Sequential expected each layer once, got one twice: build a new layer for each place.")
+        width: int | None = None
+        for layer in layers:
+            if None not in (width, layer.n_in) and layer.n_in != width:
+                raise ValueError(
+                    f"Sequential expected {layer!r} to take the {width} outputs of the layer before it, "
+                    f"got {layer.n_in} inputs: make the widths equal."
+                )
+            width = width if layer.n_out is None else layer.n_out
+        self.layers = layers
+        self.n_in = next((layer.n_in for layer in layers if layer.n_in is not None), None)
+        self.n_out = width
+        for i, layer in enumerate(layers):
+            for p in layer.parameters():
+                p.name = f"{i}.{p.name}"
+
+    def forward(self, x: Array) -> Array:
+        """y = f_n(... f_2(f_1(x)))."""
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, grad_y: Array) -> Array:
+        """grad_x = f_1'(... f_n'(grad_y)): the same layers, last to first."""
+        for layer in reversed(self.layers):
+            grad_y = layer.backward(grad_y)
+        return grad_y
+
+    def parameters(self) -> list[Parameter]:
+        return [p for layer in self.layers for p in layer.parameters()]
+
+    def branches(self) -> list[Array]:
+        return [sides for layer in self.layers for sides in layer.branches()]
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _parts(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _parts(inner)
+
+
+ACTIVATIONS: dict[str, type[Layer]] = {
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "linear": Identity,
+}

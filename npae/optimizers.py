@@ -1,0 +1,241 @@
+"""Optimizers: how a gradient becomes a step. Learning rates: how long the steps are, and when.
+
+An optimizer is a recipe that never changes; what it remembers between steps is a state of its own:
+
+    state = adam.init(parameters, steps=1000)
+    adam.step(parameters, state)                # reads each .grad, changes each .value in place
+
+A learning rate is a number or a schedule: a function of the share of training that is done, from 0 to 1.
+`init` is told the number of steps so that a schedule knows that share.
+
+Next: `training.py`, the loop that calls them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from npae import kernels
+from npae.parameter import Parameter
+from npae.typing import Array
+from npae.validation import as_count, as_real
+
+
+class Schedule:
+    """A learning rate that depends on progress: `schedule(share)`, with share in [0, 1] of the steps done."""
+
+    def __call__(self, share: float) -> float:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """rate(s) = rate.
+
+    Example
+    -------
+    >>> Constant(0.1)(0.5)
+    0.1
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        as_real(self.rate, "Constant", "rate", low=0)
+
+    def __call__(self, share: float) -> float:
+        return self.rate
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """rate(s) = end + (start - end) (1 + cos(pi s)) / 2: half a wave down, slow at both ends.
+
+    Source: Loshchilov and Hutter, 2017, "SGDR: stochastic gradient descent with warm restarts", equation 5.
+
+    Example
+    -------
+    >>> rate = Cosine(0.1)
+    >>> rate(0.0), round(rate(0.5), 12), rate(1.0)
+    (0.1, 0.05, 0.0)
+    """
+
+    start: float
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        as_real(self.start, "Cosine", "start", low=0)
+        as_real(self.end, "Cosine", "end", low=0)
+
+    def __call__(self, share: float) -> float:
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@dataclass
+class State:
+    """What an optimizer remembers: the steps done, of how many, and its moments for each parameter."""
+
+    done: int
+    steps: int | None
+    moments: list[tuple[Array, ...]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What all optimizers share: a learning rate, and the contract `init` and `step`."""
+
+    learning_rate: float | Schedule = 1e-3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.learning_rate, Schedule):
+            as_real(self.learning_rate, type(self).__name__, "learning_rate", low=0)
+
+    def init(self, parameters: Sequence[Parameter], steps: int | None = None) -> State:
+        """A fresh state; `steps` is how many will be taken, which a schedule other than a constant must know.
+
+        Raises ValueError if it must and is not told.
+        """
+        raise NotImplementedError
+
+    def step(self, parameters: Sequence[Parameter], state: State) -> None:
+        """One step down the gradient: changes every `.value` and the state in place."""
+        raise NotImplementedError
+
+    def rate(self, state: State) -> float:
+        """The learning rate of the step about to be taken: a schedule starts at share 0 and ends at 1."""
+        if not isinstance(self.learning_rate, Schedule):
+            return self.learning_rate
+        last = (state.steps or 1) - 1
+        return self.learning_rate(min(1.0, state.done / last) if last else 0.0)
+
+    def _state(self, parameters: Sequence[Parameter], steps: int | None, moments: int) -> State:
+        who = type(self).__name__
+        if steps is not None:
+            as_count(steps, f"{who}.init", "steps", at_least=0)
+        elif isinstance(self.learning_rate, Schedule) and not isinstance(self.learning_rate, Constant):
+            raise ValueError(
+                f"{who}.init expected the number of steps for {self.learning_rate}, got None: pass steps=..."
+            )
+        return State(0, steps, [tuple(np.zeros_like(p.value) for _ in range(moments)) for p in parameters])
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if asked.
+
+        v <- momentum · v + g
+        w <- w - rate · v                       or, with nesterov:  w <- w - rate · (g + momentum · v)
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    momentum : float in [0, 1)
+    nesterov : bool
+        Look ahead along the velocity; it needs momentum.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range.
+
+    Source: Sutskever, Martens, Dahl and Hinton, 2013, "On the importance of initialization and momentum in
+    deep learning", equations 1 to 4, with the velocity in units of the gradient.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> w = Parameter(np.array([1.0]), "w"); w.grad[:] = 2.0
+    >>> sgd = SGD(0.1); sgd.step([w], sgd.init([w]))
+    >>> w.value.tolist()
+    [0.8]
+    """
+
+    learning_rate: float | Schedule = 1e-2
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        as_real(self.momentum, "SGD", "momentum", low=0, high=1, without=1)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("SGD expected momentum > 0 with nesterov=True, got 0: pass momentum=0.9, for example.")
+
+    def init(self, parameters: Sequence[Parameter], steps: int | None = None) -> State:
+        return self._state(parameters, steps, moments=1)
+
+    def step(self, parameters: Sequence[Parameter], state: State) -> None:
+        rate = self.rate(state)
+        for p, (v,) in zip(parameters, state.moments, strict=True):
+            v *= self.momentum
+            v += p.grad
+            p.value -= rate * (p.grad + self.momentum * v if self.nesterov else v)
+        state.done += 1
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam: each weight's step is its mean gradient over its root mean square gradient.
+
+        m <- beta1 m + (1 - beta1) g            v <- beta2 v + (1 - beta2) g²
+        m_hat = m / (1 - beta1^t)               v_hat = v / (1 - beta2^t)
+        w <- w - rate · (m_hat / (sqrt(v_hat) + eps) + weight_decay · w)
+
+    m and v start at zero; dividing by 1 - beta^t (t counts steps from 1) takes that bias out, so the first
+    step has the size of the learning rate. The decay is decoupled: it shrinks w and does not enter m and v.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta1, beta2 : float in [0, 1)
+    eps : float > 0
+    weight_decay : float >= 0
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range.
+
+    Source: Kingma and Ba, 2015, "Adam: a method for stochastic optimization", algorithm 1; the decay from
+    Loshchilov and Hutter, 2019, "Decoupled weight decay regularization", algorithm 2.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> w = Parameter(np.array([1.0]), "w"); w.grad[:] = 123.0
+    >>> adam = Adam(0.001); adam.step([w], adam.init([w]))
+    >>> w.value.round(6).tolist()
+    [0.999]
+    """
+
+    learning_rate: float | Schedule = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        as_real(self.beta1, "Adam", "beta1", low=0, high=1, without=1)
+        as_real(self.beta2, "Adam", "beta2", low=0, high=1, without=1)
+        as_real(self.eps, "Adam", "eps", low=0, without=0)
+        as_real(self.weight_decay, "Adam", "weight_decay", low=0)
+
+    def init(self, parameters: Sequence[Parameter], steps: int | None = None) -> State:
+        return self._state(parameters, steps, moments=2)
+
+    def step(self, parameters: Sequence[Parameter], state: State) -> None:
+        rate, t = float(self.rate(state)), state.done + 1
+        correction1, correction2 = 1 - self.beta1**t, 1 - self.beta2**t
+        for p, (m, v) in zip(parameters, state.moments, strict=True):
+            kernels.of(p.value, p.grad).adam(
+                p.value, p.grad, m, v, rate, self.beta1, self.beta2, self.eps,
+                correction1, correction2, rate * self.weight_decay,
+            )  # fmt: skip
+        state.done += 1
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}

@@ -1,0 +1,79 @@
+"""A parameter: what a network learns, beside the gradient that says how to change it.
+
+`flatten` lays all parameters of a network end to end in one vector, and their gradients in another.
+Each parameter then is a view of its stretch, so that writing `W.value` writes the vector, and one
+optimizer step or one finite-difference check runs over a single array.
+
+Next: `initializers.py` fills the values; `layers.py` uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from npae.typing import Array
+
+
+class Parameter:
+    """An array that is learned, and the gradient of the loss with respect to it.
+
+    Attributes
+    ----------
+    value : Array
+        The numbers.
+    grad : Array
+        dL/dvalue, of the same shape and dtype; zero until a backward pass sets it.
+    name : str
+        Where it belongs: "W" in a layer, "0.W" in the first layer of a `Sequential`.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> Parameter(np.ones((2, 3)), "W")
+    Parameter('W', (2, 3), float64)
+    """
+
+    def __init__(self, value: Array, name: str) -> None:
+        self.value = value
+        self.grad = np.zeros_like(value)
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r}, {self.value.shape}, {self.value.dtype})"
+
+
+def flatten(parameters: Sequence[Parameter]) -> Parameter:
+    """One parameter, a vector, of which all the given ones become views.
+
+    Values are kept; `value` and `grad` of each given parameter are re-pointed into the vector's.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to flatten, or the dtypes differ.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> W, b = Parameter(np.ones((2, 3)), "W"), Parameter(np.zeros(3), "b")
+    >>> flat = flatten([W, b])
+    >>> flat.value[0] = 5.0
+    >>> W.value[0, 0], flat.value.size
+    (np.float64(5.0), 9)
+    """
+    dtypes = {p.value.dtype for p in parameters}
+    if len(dtypes) != 1:
+        raise ValueError(
+            f"flatten expected parameters of one dtype, got {sorted(map(str, dtypes)) or 'no parameters'}: "
+            "build every layer with the same dtype."
+        )
+    flat = Parameter(np.concatenate([p.value.ravel() for p in parameters]), "parameters")
+    start = 0
+    for p in parameters:
+        stretch = slice(start, start + p.value.size)
+        p.value = flat.value[stretch].reshape(p.value.shape)
+        p.grad = flat.grad[stretch].reshape(p.value.shape)
+        start = stretch.stop
+    return flat

@@ -1,0 +1,157 @@
+"""Training: show the network a few examples, see how wrong it is, step downhill; again, until it has learned.
+
+One pass over the data is an epoch. Each epoch shuffles the rows and cuts them into minibatches:
+
+    x_in  = corrupt(x)                      (nothing, for a plain autoencoder)
+    x_hat = network.forward(x_in)
+    L, g  = loss(x_hat, x)                  compared with the clean x
+    network.backward(g)                     sets the gradient of every parameter
+    optimizer.step(parameters, state)
+
+Next: `autoencoder.py`, which wraps this loop in `fit`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from npae.corruptions import Corruption
+from npae.layers import Layer
+from npae.losses import Loss
+from npae.optimizers import Optimizer
+from npae.parameter import flatten
+from npae.progress import Progress
+from npae.typing import Array
+
+ROWS_AT_A_TIME = 1024  # how many rows run through a network at once where no gradient is needed
+
+
+@dataclass
+class History:
+    """How training went, a number for each whole epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        The mean loss over the epoch's batches, while the network was learning from them.
+    validation_loss : list of float
+        The loss on the validation data after the epoch; empty without validation data.
+    learning_rate : list of float
+        The rate of the epoch's last step.
+    seconds : list of float
+        How long the epoch took.
+    stopped : str
+        Why training ended early; empty if it did not.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    stopped: str = ""
+
+
+def train(
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    X: Array,
+    *,
+    epochs: int,
+    batch_size: int,
+    shuffle_rng: np.random.Generator,
+    noise_rng: np.random.Generator,
+    corruption: Corruption | None = None,
+    validation: tuple[Array, Array] | None = None,
+    progress: Progress,
+) -> History:
+    """Fit `network` to give back the rows of X, in place, and return how it went.
+
+    Parameters
+    ----------
+    X : array (n, d)
+        Clean data in the network's dtype; read, never written.
+    corruption : callable (x, rng) -> x_noisy, optional
+        Applied afresh to every batch on its way in.
+    validation : (inputs, targets), optional
+        Evaluated after every epoch.
+
+    Raises
+    ------
+    RuntimeError
+        If the loss or a parameter stops being finite. Ctrl-C raises nothing: training ends there, and
+        the history says so.
+    """
+    parameters = [flatten(network.parameters())]
+    steps_per_epoch = math.ceil(len(X) / batch_size)
+    state = optimizer.init(parameters, steps=epochs * steps_per_epoch)
+    history = History()
+    epoch, rate = 0, 0.0
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is reported below
+            for epoch in range(1, epochs + 1):
+                started, total = time.perf_counter(), 0.0
+                order = shuffle_rng.permutation(len(X))
+                for first in range(0, len(X), batch_size):
+                    x = X[order[first : first + batch_size]]
+                    x_in = x if corruption is None else corrupt(corruption, x, noise_rng)
+                    x_hat = network.forward(x_in)
+                    value, grad = loss.value_and_gradient(x_hat, x)
+                    if not math.isfinite(value):
+                        raise _diverged(f"a loss of {value}", epoch, optimizer.rate(state))
+                    network.backward(grad)
+                    rate = optimizer.rate(state)
+                    optimizer.step(parameters, state)
+                    total += value * len(x)
+                if not np.isfinite(parameters[0].value).all():
+                    raise _diverged("a parameter that is not finite", epoch, rate)
+                history.loss.append(total / len(X))
+                if validation is not None:
+                    history.validation_loss.append(evaluate(network, loss, *validation))
+                history.learning_rate.append(rate)
+                history.seconds.append(time.perf_counter() - started)
+                progress.epoch(epoch, history.loss[-1], history.validation_loss[-1] if validation else None)
+    except KeyboardInterrupt:
+        history.stopped = f"interrupted in epoch {epoch}"
+        progress.stopped(f"{history.stopped}: the model keeps what it has learned")
+    return history
+
+
+def corrupt(corruption: Corruption, x: Array, rng: np.random.Generator) -> Array:
+    """corruption(x, rng), held to its contract: x unchanged, the result of x's shape and dtype."""
+    x = x.view()
+    x.flags.writeable = False
+    noisy = np.asarray(corruption(x, rng))
+    if noisy.shape != x.shape or noisy.dtype.kind not in "fiub":
+        raise ValueError(
+            f"corruption expected to return numbers of shape {x.shape}, got {noisy.dtype} of shape {noisy.shape}: "
+            f"let {corruption!r} return a noisy array shaped like its argument."
+        )
+    return noisy.astype(x.dtype, copy=False)
+
+
+def evaluate(network: Layer, loss: Loss, inputs: Array, targets: Array) -> float:
+    """The mean loss of the network's outputs for `inputs` against `targets`."""
+    total = 0.0
+    for first in range(0, len(inputs), ROWS_AT_A_TIME):
+        rows = slice(first, first + ROWS_AT_A_TIME)
+        value, _ = loss.value_and_gradient(network.forward(inputs[rows]), targets[rows])
+        total += value * len(inputs[rows])
+    return total / len(inputs)
+
+
+def in_blocks(function: Callable[[Array], Array], X: Array) -> Array:
+    """function(X) for a function of rows, with no more than ROWS_AT_A_TIME of them in flight."""
+    return np.concatenate([function(X[i : i + ROWS_AT_A_TIME]) for i in range(0, len(X), ROWS_AT_A_TIME)])
+
+
+def _diverged(what: str, epoch: int, rate: float) -> RuntimeError:
+    return RuntimeError(
+        f"training expected a finite loss, got {what} in epoch {epoch}: it diverged. Lower the learning rate "
+        f"(now {rate:g}), scale the data to around [0, 1] or unit variance, or bound the output with 'sigmoid'."
+    )

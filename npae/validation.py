@@ -1,0 +1,188 @@
+"""The door: what comes in from outside is checked once, here, before any work starts.
+
+Every message has three parts: what was expected, what came, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npae.typing import Array, ArrayLike, RandomState
+
+T = TypeVar("T")
+
+_ROWS_AT_A_TIME = 4096  # finiteness is checked in stretches, so that no mask as large as X is made
+
+
+def as_table(
+    X: ArrayLike,
+    who: str,
+    *,
+    name: str = "X",
+    width: int | None = None,
+    dtype: DTypeLike | None = None,
+) -> Array:
+    """`X` as a C-ordered (n, d) array of finite float32 or float64; the same array where it is one already.
+
+    Lists, integers, booleans and any memory layout are taken. Where `dtype` is None, float32 and float64
+    stay what they are and other numbers become the smallest of the two that holds them.
+
+    Raises
+    ------
+    TypeError
+        If X holds no real numbers (strings, objects, complex).
+    ValueError
+        If X has not two axes, not `width` columns, no rows or columns, or holds NaN or infinity.
+    """
+    expected = f"{who} expected {name} of shape (n, {'d' if width is None else width})"
+    raw = as_numbers(X, who, name)
+    if raw.ndim != 2:
+        hint = ""
+        if raw.ndim == 1:
+            hint = f": for one row pass {name}.reshape(1, -1), for one column {name}.reshape(-1, 1)"
+        elif raw.ndim > 2:
+            hint = f": flatten each item with {name}.reshape(len({name}), -1)"
+        raise ValueError(f"{expected}, got {raw.shape}{hint}.")
+    if width is not None and raw.shape[1] != width:
+        raise ValueError(f"{expected}, got {raw.shape}: give it the {width} columns it was built for.")
+    if 0 in raw.shape:
+        raise ValueError(f"{expected} with at least one row and one column, got {raw.shape}: pass some data.")
+    wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
+    if wanted not in (np.float32, np.float64):
+        wanted = np.dtype(np.float64)
+    with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite: refused below
+        table = np.ascontiguousarray(raw, dtype=wanted)
+    _refuse_non_finite(table, who, name)
+    return table
+
+
+def as_numbers(X: ArrayLike, who: str, name: str = "X") -> Array:
+    """`X` as an array of real numbers of whatever shape and dtype it has."""
+    try:
+        raw = np.asarray(X)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(
+            f"{who} expected {name} as a rectangular table of numbers, got rows of unequal shape: "
+            "give every row the same number of values."
+        ) from error
+    if raw.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{who} expected {name} as real numbers, got dtype {raw.dtype}: "
+            f"convert it first, for example with np.asarray({name}, dtype=float)."
+        )
+    return raw
+
+
+def _refuse_non_finite(table: Array, who: str, name: str) -> None:
+    for start in range(0, len(table), _ROWS_AT_A_TIME):
+        finite = np.isfinite(table[start : start + _ROWS_AT_A_TIME])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise ValueError(
+                f"{who} expected finite {name}, got {table[start + row, column]} at row {start + row}, "
+                f"column {column} (as {table.dtype}): remove or fill such values first."
+            )
+
+
+def as_pair(a: ArrayLike, b: ArrayLike, who: str) -> tuple[Array, Array]:
+    """A prediction and its target as floating arrays of one dtype and one non-empty 2-D shape."""
+    prediction, target = np.asarray(a), np.asarray(b)
+    for array, name in ((prediction, "prediction"), (target, "target")):
+        if array.dtype.kind not in "fiubc":
+            raise TypeError(f"{who} expected {name} as numbers, got dtype {array.dtype}: convert it first.")
+    if prediction.ndim != 2 or prediction.shape != target.shape or prediction.size == 0:
+        raise ValueError(
+            f"{who} expected prediction and target of one shape (n, d) with n, d >= 1, "
+            f"got {prediction.shape} and {target.shape}: compare arrays that match element by element."
+        )
+    dtype = np.result_type(prediction.dtype, np.float32)
+    return prediction.astype(dtype, copy=False), target.astype(np.zeros(0, dtype).real.dtype, copy=False)
+
+
+def as_input(x: ArrayLike, who: str, *, width: int | None = None, dtype: DTypeLike | None = None) -> Array:
+    """`x` as a batch (n, width) for a layer, in the layer's dtype; complex passes, for the complex step."""
+    batch = np.asarray(x)
+    if batch.dtype.kind not in "fiubc":
+        raise TypeError(f"{who} expected x as numbers, got dtype {batch.dtype}: convert it first.")
+    if batch.ndim != 2 or (width is not None and batch.shape[1] != width):
+        raise ValueError(
+            f"{who} expected x of shape (n, {'d' if width is None else width}), got {batch.shape}: "
+            "pass a batch of rows, one row an example."
+        )
+    if batch.dtype.kind == "c":
+        return batch
+    return batch.astype(np.result_type(batch, np.float32) if dtype is None else dtype, copy=False)
+
+
+def as_count(value: Any, who: str, name: str, *, at_least: int = 1) -> int:
+    """`value` as a whole number of at least `at_least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{who} expected {name} as a whole number, got {value!r} ({type(value).__name__}): pass an int."
+        )
+    if number < at_least:
+        raise ValueError(f"{who} expected {name} >= {at_least}, got {number}: choose a larger number.")
+    return number
+
+
+def as_real(
+    value: Any,
+    who: str,
+    name: str,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    without: float | None = None,
+) -> float:
+    """`value` as a finite float in [low, high], the end `without` left out."""
+    if isinstance(value, bool | np.bool_ | str | bytes | complex):
+        number = None
+    else:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = None
+    if number is None:
+        raise TypeError(
+            f"{who} expected {name} as a real number, got {value!r} ({type(value).__name__}): pass a float."
+        )
+    if not np.isfinite(number) or not low <= number <= high or number == without:
+        bounds = f"{'(' if low == without else '['}{low:g}, {high:g}{')' if high in (without, np.inf) else ']'}"
+        raise ValueError(f"{who} expected {name} finite and in {bounds}, got {number!r}: choose a value inside.")
+    return number
+
+
+def as_generator(random_state: RandomState, who: str) -> np.random.Generator:
+    """The generator that a seed stands for, the generator itself, or a fresh one for None."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None:
+        return np.random.default_rng()
+    return np.random.default_rng(as_count(random_state, who, "random_state", at_least=0))
+
+
+def as_member(choice: Any, kind: type[T], names: Mapping[str, type[T]], who: str, name: str) -> T:
+    """An object of `kind`: the given one, or a new one of the class that the name stands for."""
+    if isinstance(choice, kind):
+        return choice
+    if isinstance(choice, str) and choice in names:
+        try:
+            return names[choice]()
+        except TypeError as error:
+            raise ValueError(
+                f"{who} expected {name} {choice!r} with its arguments, got the bare name: "
+                f"pass an object such as npae.{names[choice].__name__}(...)."
+            ) from error
+    raise (ValueError if isinstance(choice, str) else TypeError)(
+        f"{who} expected {name} as one of {sorted(names)} or a {kind.__name__} object, got {choice!r}: "
+        "choose one of these."
+    )
