@@ -97,9 +97,11 @@ def use_backend(name: str) -> None:
     Example
     -------
     >>> import npae
+    >>> before = npae.backend_name()
     >>> npae.use_backend("numpy")
     >>> npae.backend_name()
     'numpy'
+    >>> npae.use_backend(before)
     """
     global _active
     _active = _load(name)

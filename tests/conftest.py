@@ -1,0 +1,44 @@
+"""Hypothesis profiles, the backends that tests run on, and the tally of gradients checked.
+
+`pytest` uses the profile "ci": the same examples every time. `HYPOTHESIS_PROFILE=thorough pytest` draws
+ten times as many, at random. `NPAE_BACKEND=numpy pytest` leaves numba out.
+"""
+
+import os
+from importlib.util import find_spec
+
+import pytest
+from helpers import TALLY
+from hypothesis import HealthCheck, settings
+
+import npae
+
+quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, suppress_health_check=quiet)
+settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=quiet)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+HAVE_NUMBA = find_spec("numba") is not None and os.environ.get("NPAE_BACKEND") != "numpy"
+
+
+@pytest.fixture(params=["numpy", "numba"])
+def backend(request):
+    """Run the test once on each backend."""
+    if request.param == "numba" and not HAVE_NUMBA:
+        pytest.skip("numba is not installed or not wanted")
+    npae.use_backend(request.param)
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _same_backend_afterwards():
+    before = npae.backend_name()
+    yield
+    npae.use_backend(before)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if TALLY:
+        terminalreporter.section("gradients checked")
+        for kind, (reports, elements, worst) in sorted(TALLY.items()):
+            terminalreporter.write_line(f"{kind:<34} {reports:>7} cases {elements:>9} derivatives, worst {worst:.1e}")

@@ -1,0 +1,82 @@
+"""What the tests share: strategies that draw arrays and networks, and the verdict on a gradient report."""
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import npae
+
+TALLY = {}  # kind of gradient -> (reports, derivatives, worst error)
+
+ACTIVATIONS = [npae.ReLU, npae.LeakyReLU, npae.ELU, npae.Sigmoid, npae.Tanh, npae.Identity]
+SMOOTH = [npae.Sigmoid, npae.Tanh, npae.Identity]
+KINK_MARGIN = 1e-3  # a hundred steps of the finite difference
+
+
+def numbers(low=-3.0, high=3.0):
+    return st.floats(low, high, allow_nan=False, allow_infinity=False, allow_subnormal=False)
+
+
+def off_zero(low=KINK_MARGIN, high=3.0):
+    """Numbers of either sign that a small step does not carry across zero."""
+    return numbers(low, high) | numbers(-high, -low)
+
+
+def batches(width=None, elements=None, rows=st.integers(1, 4), widths=st.integers(1, 6)):
+    """Float64 arrays (n, d), one row and one column included."""
+    shape = st.tuples(rows, widths if width is None else st.just(width))
+    return shape.flatmap(lambda s: hnp.arrays(np.float64, s, elements=numbers() if elements is None else elements, fill=st.nothing()))
+
+
+def like(x, elements):
+    return hnp.arrays(np.float64, x.shape, elements=elements, fill=st.nothing())
+
+
+def seeds():
+    return st.integers(0, 2**32 - 1)
+
+
+def scatter(network, rng):
+    """Random weights and biases, so that no unit sits exactly on its kink as it would with zero biases."""
+    for p in network.parameters():
+        p.value[...] = rng.uniform(0.2, 1.2, p.value.shape) * rng.choice([-1.0, 1.0], p.value.shape)
+
+
+def keep_off_kinks(network, x):
+    """Reject the example if any element lies within KINK_MARGIN of a kink."""
+    for layer in flat_layers(network):
+        if layer.branches() or isinstance(layer, npae.ReLU | npae.LeakyReLU | npae.ELU):
+            assume(np.abs(x).min() > KINK_MARGIN)
+        x = layer.forward(x)
+
+
+def flat_layers(network):
+    return [leaf for layer in network.layers for leaf in flat_layers(layer)] if hasattr(network, "layers") else [network]
+
+
+@st.composite
+def networks(draw, n_in=None, n_out=None, activations=ACTIVATIONS, max_depth=3):
+    """Dense layers of drawn widths with drawn activations between them; float64."""
+    depth = draw(st.integers(1, max_depth))
+    widths = draw(st.lists(st.integers(1, 5), min_size=depth + 1, max_size=depth + 1))
+    widths[0] = n_in or widths[0]
+    widths[-1] = n_out or widths[-1]
+    rng = np.random.default_rng(draw(seeds()))
+    layers = []
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers.append(npae.Dense(a, b, dtype=np.float64, rng=rng))
+        layers.append(draw(st.sampled_from(activations))())
+    network = npae.Sequential(*layers[: -1 if draw(st.booleans()) else None])
+    scatter(network, rng)
+    return network
+
+
+def check(model, x, kind, **options):
+    """Every derivative of the model, compared; the gradients must be right and no element left out."""
+    report = npae.check_gradients(model, x, max_elements=None, verbose=False, **options)
+    reports, elements, worst = TALLY.get(kind, (0, 0, 0.0))
+    TALLY[kind] = reports + 1, elements + sum(c.checked for c in report.comparisons), max(worst, report.error)
+    assert report.passed, f"\n{report}"
+    assert report.kinks == 0, f"an element lay on a kink\n{report}"
+    return report

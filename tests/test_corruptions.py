@@ -1,0 +1,59 @@
+"""Corruptions do what their names say, afresh each time, and leave clean data alone."""
+
+import numpy as np
+import pytest
+from helpers import batches, numbers, seeds
+from hypothesis import given
+
+import npae
+
+ALL = [npae.GaussianNoise(0.5), npae.GaussianNoise(0.5, clip=(0, 1)), npae.MaskingNoise(0.3), npae.SaltAndPepper(0.2)]
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=repr)
+@given(x=batches(), seed=seeds())
+def test_shape_and_dtype_stay_and_x_is_untouched(corruption, x, seed):
+    for dtype in (np.float32, np.float64):
+        clean = x.astype(dtype)
+        before = clean.copy()
+        clean.flags.writeable = False
+        noisy = corruption(clean, np.random.default_rng(seed))
+        assert noisy.shape == x.shape
+        assert noisy.dtype == dtype
+        np.testing.assert_array_equal(clean, before)
+        np.testing.assert_array_equal(noisy, corruption(clean, np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=repr)
+def test_noise_is_fresh_at_every_call(corruption):
+    x, rng = np.full((50, 50), 0.5), np.random.default_rng(0)
+    assert not np.array_equal(corruption(x, rng), corruption(x, rng))
+
+
+@given(std=numbers(0, 2), seed=seeds())
+def test_gaussian_noise_is_normal_with_the_given_deviation(std, seed):
+    noise = npae.GaussianNoise(std)(np.full((200, 100), 3.0), np.random.default_rng(seed)) - 3.0
+    assert abs(noise.mean()) < 6 * std / np.sqrt(20_000) + 1e-15
+    assert noise.std() == pytest.approx(std, rel=6 / np.sqrt(40_000), abs=1e-12)
+    assert (abs(noise) <= std).mean() == pytest.approx(0.6827, abs=0.02) or std < 1e-12
+
+
+def test_gaussian_noise_is_clipped_to_its_range():
+    noisy = npae.GaussianNoise(5.0, clip=(0, 1))(np.full((50, 50), 0.5), np.random.default_rng(0))
+    assert noisy.min() == 0
+    assert noisy.max() == 1
+
+
+@given(fraction=numbers(0, 1), seed=seeds())
+def test_masking_sets_the_given_fraction_to_zero(fraction, seed):
+    noisy = npae.MaskingNoise(fraction)(np.full((100, 100), 0.7), np.random.default_rng(seed))
+    assert set(np.unique(noisy)) <= {0.0, 0.7}
+    assert (noisy == 0).mean() == pytest.approx(fraction, abs=0.03)
+
+
+@given(fraction=numbers(0, 1), seed=seeds())
+def test_salt_and_pepper_come_in_equal_parts(fraction, seed):
+    noisy = npae.SaltAndPepper(fraction, low=-1, high=2)(np.full((100, 100), 0.7), np.random.default_rng(seed))
+    assert set(np.unique(noisy)) <= {-1.0, 0.7, 2.0}
+    assert (noisy == -1).mean() == pytest.approx(fraction / 2, abs=0.03)
+    assert (noisy == 2).mean() == pytest.approx(fraction / 2, abs=0.03)

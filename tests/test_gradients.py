@@ -1,0 +1,231 @@
+"""Every gradient equals what finite differences, and where possible the complex step, say it is.
+
+Input and parameters, against a random cotangent or through a loss, on both backends.
+"""
+
+import numpy as np
+import pytest
+from helpers import (
+    ACTIVATIONS,
+    SMOOTH,
+    batches,
+    check,
+    keep_off_kinks,
+    like,
+    networks,
+    numbers,
+    off_zero,
+    scatter,
+    seeds,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+import npae
+
+pytestmark = pytest.mark.usefixtures("backend")
+UNIT = numbers(0.0, 1.0)
+
+
+def named(classes):
+    return pytest.mark.parametrize("activation", classes, ids=lambda c: c.__name__)
+
+
+# --- layers ------------------------------------------------------------------------------------
+
+
+@given(x=batches(), n_out=st.integers(1, 6), seed=seeds())
+def test_dense(x, n_out, seed):
+    layer = npae.Dense(x.shape[1], n_out, dtype=np.float64, rng=seed)
+    scatter(layer, np.random.default_rng(seed))
+    check(layer, x, "Dense", random_state=seed)
+
+
+@given(x=batches(), n_out=st.integers(1, 6), seed=seeds())
+def test_dense_by_complex_step(x, n_out, seed):
+    check(npae.Dense(x.shape[1], n_out, dtype=np.float64, rng=seed), x, "Dense, complex step", method="complex")
+
+
+@named(ACTIVATIONS)
+@given(x=batches(elements=off_zero()), seed=seeds())
+def test_activation(activation, x, seed):
+    check(activation(), x, activation.__name__, random_state=seed)
+
+
+@named(SMOOTH)
+@given(x=batches(elements=numbers(-30, 30)), seed=seeds())
+def test_smooth_activation_by_complex_step(activation, x, seed):
+    check(activation(), x, f"{activation.__name__}, complex step", method="complex", random_state=seed)
+
+
+@given(x=batches(elements=off_zero()), slope=numbers(0, 1), alpha=numbers(0.1, 3), seed=seeds())
+def test_activation_with_its_own_slope(x, slope, alpha, seed):
+    check(npae.LeakyReLU(slope), x, "LeakyReLU, drawn slope", random_state=seed)
+    check(npae.ELU(alpha), x, "ELU, drawn alpha", random_state=seed)
+
+
+@given(data=st.data(), seed=seeds())
+def test_sequential(data, seed):
+    network = data.draw(networks())
+    x = data.draw(batches(width=network.n_in))
+    keep_off_kinks(network, x)
+    check(network, x, "Sequential", random_state=seed)
+
+
+@given(data=st.data(), seed=seeds())
+def test_sequential_by_complex_step(data, seed):
+    network = data.draw(networks(activations=SMOOTH))
+    x = data.draw(batches(width=network.n_in))
+    check(network, x, "Sequential, complex step", method="complex", random_state=seed)
+
+
+# --- losses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["central", "complex"])
+@given(data=st.data(), x=batches())
+def test_mse(method, data, x):
+    check(npae.MSE(), x, f"MSE, {method}", method=method, target=data.draw(like(x, numbers())))
+
+
+@pytest.mark.parametrize("method", ["central", "complex"])
+@given(data=st.data(), x=batches(elements=numbers(-30, 30)))
+def test_bce(method, data, x):
+    check(npae.BCE(), x, f"BCE, {method}", method=method, target=data.draw(like(x, UNIT)))
+
+
+@pytest.mark.parametrize("method", ["central", "complex"])
+@given(height=st.integers(11, 13), width=st.integers(11, 14), rows=st.integers(1, 2), seed=seeds())
+def test_ssim(method, height, width, rows, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.random((2, rows, height * width))
+    check(npae.SSIM((height, width)), x, f"SSIM, {method}", method=method, target=y)
+
+
+@given(height=st.integers(3, 5), width=st.integers(3, 5), window=st.integers(1, 3), sigma=numbers(0.3, 3), data=st.data())
+def test_ssim_of_drawn_images_and_windows(height, width, window, sigma, data):
+    images = batches(width=height * width, rows=st.integers(1, 2), elements=UNIT)
+    x = data.draw(images)
+    # Larger constants than Wang's: flat drawn windows would otherwise make the curvature, not the gradient, large.
+    loss = npae.SSIM((height, width), window=window, sigma=sigma, k1=0.3, k2=0.3)
+    check(loss, x, "SSIM, drawn images", target=data.draw(like(x, UNIT)))
+
+
+@pytest.mark.parametrize("loss", [npae.MSE(), npae.BCE(), npae.SSIM((2, 2), window=2, k1=0.3, k2=0.3)])
+@given(data=st.data())
+def test_network_under_a_loss(loss, data):
+    network = data.draw(networks(n_out=4))
+    x = data.draw(batches(width=network.n_in))
+    keep_off_kinks(network, x)
+    target = data.draw(batches(width=4, rows=st.just(len(x)), elements=UNIT))
+    check(network, x, f"network under {type(loss).__name__}", loss=loss, target=target)
+
+
+# --- whole autoencoders -----------------------------------------------------------------------------
+
+LOSSES = {
+    "mse": {"loss": "mse"},
+    "bce": {"loss": "bce"},
+    "ssim": {"loss": npae.SSIM((2, 2), window=2, k1=0.3, k2=0.3), "output": "sigmoid"},
+}
+SHAPES = {
+    "hidden": st.lists(st.integers(1, 5), max_size=2).map(tuple),
+    "latent_dim": st.integers(1, 4),
+    "activation": st.sampled_from(["relu", "leaky_relu", "elu", "sigmoid", "tanh", "linear"]),
+    "epochs": st.sampled_from([0, 3]),
+    "batch_size": st.integers(1, 4),
+    "random_state": st.integers(0, 1000),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@given(x=batches(width=4, elements=UNIT), shape=st.fixed_dictionaries(SHAPES))
+def test_autoencoder_as_it_begins_and_after_training(loss, x, shape):
+    ae = npae.AE(**shape, **LOSSES[loss], optimizer=npae.Adam(0.05)).fit(x)
+    move_off_kinks(ae, x, shape["random_state"])
+    check(ae, x, f"AE under {loss}, {'trained' if shape['epochs'] else 'at the start'}")
+
+
+@pytest.mark.parametrize("corruption", ["gaussian", "masking", "salt_and_pepper"])
+@pytest.mark.parametrize("loss", LOSSES)
+@given(x=batches(width=4, elements=UNIT), shape=st.fixed_dictionaries(SHAPES))
+def test_denoising_autoencoder_with_its_noise_held_still(loss, corruption, x, shape):
+    dae = npae.DAE(**shape, **LOSSES[loss], corruption=corruption, optimizer=npae.Adam(0.05)).fit(x)
+    noisy = dae.objective(x, np.random.default_rng(0)).inputs
+    move_off_kinks(dae, noisy, shape["random_state"])
+    report = check(dae, x, f"DAE under {loss}, {corruption}", random_state=0)
+    assert report.comparisons[0].shape == x.shape
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("model", [npae.AE, npae.DAE], ids=lambda c: c.__name__)
+@given(x=batches(width=4, elements=UNIT), shape=st.fixed_dictionaries(SHAPES), smooth=st.sampled_from(["tanh", "sigmoid"]))
+def test_autoencoder_by_complex_step(loss, model, x, shape, smooth):
+    trained = model(**(shape | {"activation": smooth}), **LOSSES[loss], optimizer=npae.Adam(0.05)).fit(x)
+    check(trained, x, f"{model.__name__} under {loss}, complex step", method="complex")
+
+
+def move_off_kinks(ae, x, seed):
+    """Biases begin at zero, where a unit that sees only zeros sits on its kink: move them."""
+    rng = np.random.default_rng(seed)
+    for p in ae.network_.parameters():
+        if p.value.ndim == 1:
+            p.value += rng.uniform(-0.5, 0.5, p.value.shape)
+    keep_off_kinks(ae.network_, x)
+
+
+# --- the checker's own properties -------------------------------------------------------------------
+
+
+def test_central_differences_are_of_second_order():
+    """Halving h divides the truncation error by four, as it must if the derivative compared with is right."""
+    rng = np.random.default_rng(0)
+    network = npae.Sequential(npae.Dense(4, 5, dtype=np.float64, rng=rng), npae.Tanh(), npae.Dense(5, 3, rng=rng, dtype=np.float64))
+    x = rng.standard_normal((6, 4))
+    errors = [
+        npae.check_gradients(network, x, step=h, tolerance=1, verbose=False).error for h in (0.08, 0.04, 0.02, 0.01)
+    ]
+    ratios = [a / b for a, b in zip(errors, errors[1:], strict=False)]
+    assert all(3.9 < r < 4.1 for r in ratios), ratios
+
+
+def test_a_kink_within_the_step_is_left_out_and_counted():
+    report = npae.check_gradients(npae.ReLU(), [[0.0, 1.0, 1e-7, -2.0]], verbose=False)
+    assert report.passed
+    assert report.kinks == 2
+    assert report.comparisons[0].checked == 2
+
+
+def test_nothing_compared_is_not_a_pass():
+    assert not npae.check_gradients(npae.ReLU(), [[0.0, 0.0]], verbose=False).passed
+
+
+def test_the_report_names_the_worst_element(capsys):
+    class Wrong(npae.Tanh):
+        def backward(self, grad_y):
+            grad = super().backward(grad_y)
+            grad[1, 2] *= 1.001
+            return grad
+
+    report = npae.check_gradients(Wrong(), np.full((2, 3), 0.3))
+    printed = capsys.readouterr().out
+    assert not report.passed
+    assert report.worst.index == (1, 2)
+    assert "gradients of Wrong: WRONG" in printed
+    assert "worst input[1, 2]: analytic" in printed
+    assert report.worst.analytic / report.worst.numeric == pytest.approx(1.001, rel=1e-6)
+
+
+def test_the_model_is_left_as_it_was():
+    ae = npae.AE(hidden=(3,), latent_dim=2, epochs=1, random_state=0).fit(np.random.default_rng(0).random((8, 4)))
+    before = [(p.value.copy(), p.grad.copy(), p.value.dtype) for p in ae.network_.parameters()]
+    npae.check_gradients(ae, np.random.default_rng(1).random((3, 4)), verbose=False)
+    for p, (value, grad, dtype) in zip(ae.network_.parameters(), before, strict=True):
+        assert p.value.dtype == dtype
+        assert np.array_equal(p.value, value)
+        assert np.array_equal(p.grad, grad)
+
+
+def test_at_most_max_elements_of_each_array_are_compared():
+    report = npae.check_gradients(npae.Dense(30, 20, rng=0), np.ones((2, 30)), max_elements=7, verbose=False)
+    assert [c.checked for c in report.comparisons] == [7, 7, 7]

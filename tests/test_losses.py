@@ -1,0 +1,139 @@
+"""Losses have the values their definitions give, at ordinary arguments and at extreme ones."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import batches, like, numbers
+from hypothesis import given
+from hypothesis import strategies as st
+
+import npae
+
+pytestmark = pytest.mark.usefixtures("backend")
+UNIT = numbers(0, 1)
+
+
+@given(data=st.data(), x=batches())
+def test_mse_is_the_mean_over_every_element(data, x):
+    t = data.draw(like(x, numbers()))
+    expected = sum((a - b) ** 2 for a, b in zip(x.flat, t.flat, strict=True)) / x.size
+    assert npae.MSE()(x, t)[0] == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+@given(data=st.data(), z=batches(elements=numbers(-30, 30)))
+def test_bce_is_the_bernoulli_likelihood(data, z):
+    t = data.draw(like(z, UNIT))
+    total = 0.0
+    for logit, x in zip(z.flat, t.flat, strict=True):
+        log_p, log_q = -math.log1p(math.exp(-logit)), -math.log1p(math.exp(logit))  # of p and 1 - p
+        total -= x * log_p + (1 - x) * log_q
+    assert npae.BCE()(z, t)[0] == pytest.approx(total / z.size, rel=1e-12, abs=1e-15)
+
+
+@given(x=batches(elements=UNIT))
+def test_bce_is_ln_2_at_zero_logits(x):
+    assert npae.BCE()(np.zeros_like(x), x)[0] == pytest.approx(math.log(2), rel=1e-15)
+
+
+@given(x=batches(elements=numbers(0.01, 0.99)))
+def test_bce_of_the_true_probability_is_the_entropy(x):
+    entropy = -(x * np.log(x) + (1 - x) * np.log(1 - x)).mean()
+    value, grad = npae.BCE()(np.log(x / (1 - x)), x)
+    assert value == pytest.approx(entropy, rel=1e-12)
+    assert abs(grad).max() < 1e-15
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("logit", "target", "value", "slope"),
+    [
+        (10_000, 1, 0, 0),
+        (10_000, 0, 10_000, 1),
+        (-10_000, 0, 0, 0),
+        (-10_000, 1, 10_000, -1),
+        (10_000, 0.25, 7_500, 0.75),
+        (-10_000, 0.25, 2_500, -0.25),
+    ],
+)
+def test_bce_is_exact_for_huge_logits(dtype, logit, target, value, slope):
+    got, grad = npae.BCE()(np.array([[logit]], dtype), np.array([[target]], dtype))
+    assert got == value
+    assert grad.item() == slope
+    assert grad.dtype == dtype
+
+
+@given(data=st.data(), x=batches())
+def test_float32_agrees_with_float64(data, x):
+    t = data.draw(like(x, UNIT))
+    for loss in (npae.MSE(), npae.BCE()):
+        wide, narrow = loss(x, t), loss(x.astype(np.float32), t.astype(np.float32))
+        assert narrow[0] == pytest.approx(wide[0], rel=1e-5, abs=1e-6)
+        assert narrow[1].dtype == np.float32
+        np.testing.assert_allclose(narrow[1], wide[1], rtol=1e-5, atol=1e-6)
+
+
+def ssim_by_its_definition(x, y, window=11, sigma=1.5, c1=0.01**2, c2=0.03**2):
+    """Wang et al. 2004, equations 13 to 16, one window at a time."""
+    offsets = np.arange(window) - (window - 1) / 2
+    w = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * sigma**2))
+    w /= w.sum()
+    values = []
+    for i in range(x.shape[0] - window + 1):
+        for j in range(x.shape[1] - window + 1):
+            a, b = x[i : i + window, j : j + window], y[i : i + window, j : j + window]
+            mu_a, mu_b = (w * a).sum(), (w * b).sum()
+            var_a, var_b = (w * (a - mu_a) ** 2).sum(), (w * (b - mu_b) ** 2).sum()
+            cov = (w * (a - mu_a) * (b - mu_b)).sum()
+            values.append(
+                (2 * mu_a * mu_b + c1) * (2 * cov + c2) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))
+            )
+    return float(np.mean(values))
+
+
+@given(height=st.integers(11, 16), width=st.integers(11, 16), seed=st.integers(0, 2**32 - 1))
+def test_ssim_is_what_wang_et_al_define(height, width, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.random((2, 2, height, width))
+    y = 0.5 * x + 0.5 * y
+    expected = np.mean([ssim_by_its_definition(a, b) for a, b in zip(x, y, strict=True)])
+    value, _ = npae.SSIM((height, width))(x.reshape(2, -1), y.reshape(2, -1))
+    assert 1 - value == pytest.approx(expected, rel=1e-9)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_ssim_is_symmetric_bounded_and_zero_only_for_equal_images(seed):
+    x, y = np.random.default_rng(seed).random((2, 3, 144))
+    loss = npae.SSIM((12, 12))
+    assert loss(x, y)[0] == pytest.approx(loss(y, x)[0], rel=1e-12)
+    assert 0 < loss(x, y)[0] < 2
+    assert loss(x, x)[0] == pytest.approx(0, abs=1e-14)
+    assert abs(loss(x, x)[1]).max() < 1e-14
+
+
+def test_ssim_of_a_real_digit_falls_with_noise():
+    digit = npae.datasets.digits()[1][:1].astype(np.float64)
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(digit.shape)
+    values = [npae.SSIM((28, 28))(np.clip(digit + s * noise, 0, 1), digit)[0] for s in (0.0, 0.1, 0.3, 0.5)]
+    assert values == sorted(values)
+    assert values[0] == pytest.approx(0, abs=1e-14)
+    assert values[-1] > 0.5
+
+
+def test_ssim_runs_in_float64_whatever_comes_in():
+    rng = np.random.default_rng(1)
+    x, y = (0.5 + 1e-3 * rng.random((2, 1, 144))).astype(np.float32)  # tiny variance on a large mean
+    narrow, wide = npae.SSIM((12, 12))(x, y), npae.SSIM((12, 12))(x.astype(float), y.astype(float))
+    assert narrow[0] == wide[0]
+    assert narrow[1].dtype == np.float32
+    np.testing.assert_array_equal(narrow[1], wide[1].astype(np.float32))
+
+
+@pytest.mark.parametrize("loss", [npae.MSE(), npae.BCE(), npae.SSIM((2, 2), window=2)])
+def test_a_loss_is_a_mean_so_doubling_the_rows_changes_nothing(loss):
+    x, t = np.random.default_rng(0).random((2, 3, 4))
+    value, grad = loss(x, t)
+    twice, grads = loss(np.vstack([x, x]), np.vstack([t, t]))
+    assert twice == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(grads, np.vstack([grad, grad]) / 2, rtol=1e-12)
