@@ -26,7 +26,9 @@ def off_zero(low=KINK_MARGIN, high=3.0):
 def batches(width=None, elements=None, rows=st.integers(1, 4), widths=st.integers(1, 6)):
     """Float64 arrays (n, d), one row and one column included."""
     shape = st.tuples(rows, widths if width is None else st.just(width))
-    return shape.flatmap(lambda s: hnp.arrays(np.float64, s, elements=numbers() if elements is None else elements, fill=st.nothing()))
+    return shape.flatmap(
+        lambda s: hnp.arrays(np.float64, s, elements=numbers() if elements is None else elements, fill=st.nothing())
+    )
 
 
 def like(x, elements):
@@ -52,7 +54,9 @@ def keep_off_kinks(network, x):
 
 
 def flat_layers(network):
-    return [leaf for layer in network.layers for leaf in flat_layers(layer)] if hasattr(network, "layers") else [network]
+    return (
+        [leaf for layer in network.layers for leaf in flat_layers(layer)] if hasattr(network, "layers") else [network]
+    )
 
 
 @st.composite

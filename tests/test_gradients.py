@@ -102,7 +102,9 @@ def test_ssim(method, height, width, rows, seed):
     check(npae.SSIM((height, width)), x, f"SSIM, {method}", method=method, target=y)
 
 
-@given(height=st.integers(3, 5), width=st.integers(3, 5), window=st.integers(1, 3), sigma=numbers(0.3, 3), data=st.data())
+@given(
+    height=st.integers(3, 5), width=st.integers(3, 5), window=st.integers(1, 3), sigma=numbers(0.3, 3), data=st.data()
+)
 def test_ssim_of_drawn_images_and_windows(height, width, window, sigma, data):
     images = batches(width=height * width, rows=st.integers(1, 2), elements=UNIT)
     x = data.draw(images)
@@ -159,7 +161,9 @@ def test_denoising_autoencoder_with_its_noise_held_still(loss, corruption, x, sh
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("model", [npae.AE, npae.DAE], ids=lambda c: c.__name__)
-@given(x=batches(width=4, elements=UNIT), shape=st.fixed_dictionaries(SHAPES), smooth=st.sampled_from(["tanh", "sigmoid"]))
+@given(
+    x=batches(width=4, elements=UNIT), shape=st.fixed_dictionaries(SHAPES), smooth=st.sampled_from(["tanh", "sigmoid"])
+)
 def test_autoencoder_by_complex_step(loss, model, x, shape, smooth):
     trained = model(**(shape | {"activation": smooth}), **LOSSES[loss], optimizer=npae.Adam(0.05)).fit(x)
     check(trained, x, f"{model.__name__} under {loss}, complex step", method="complex")
@@ -180,7 +184,9 @@ def move_off_kinks(ae, x, seed):
 def test_central_differences_are_of_second_order():
     """Halving h divides the truncation error by four, as it must if the derivative compared with is right."""
     rng = np.random.default_rng(0)
-    network = npae.Sequential(npae.Dense(4, 5, dtype=np.float64, rng=rng), npae.Tanh(), npae.Dense(5, 3, rng=rng, dtype=np.float64))
+    network = npae.Sequential(
+        npae.Dense(4, 5, dtype=np.float64, rng=rng), npae.Tanh(), npae.Dense(5, 3, rng=rng, dtype=np.float64)
+    )
     x = rng.standard_normal((6, 4))
     errors = [
         npae.check_gradients(network, x, step=h, tolerance=1, verbose=False).error for h in (0.08, 0.04, 0.02, 0.01)

@@ -29,7 +29,14 @@ def run(optimizer, w, grads, steps=None):
     return path
 
 
-@given(w=numbers(), grads=GRADS, rate=numbers(1e-4, 1), beta1=numbers(0, 0.95), beta2=numbers(0.5, 0.999), decay=numbers(0, 0.5))
+@given(
+    w=numbers(),
+    grads=GRADS,
+    rate=numbers(1e-4, 1),
+    beta1=numbers(0, 0.95),
+    beta2=numbers(0.5, 0.999),
+    decay=numbers(0, 0.5),
+)
 def test_adam_follows_the_papers_algorithm(w, grads, rate, beta1, beta2, decay):
     expected, m, v = [], 0.0, 0.0
     value = w
@@ -66,7 +73,8 @@ def test_plain_sgd_walks_down_the_gradient(w, g, rate):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [npae.SGD(0.1), npae.SGD(0.02, momentum=0.9), npae.SGD(0.02, momentum=0.9, nesterov=True), npae.Adam(0.1)]
+    "optimizer",
+    [npae.SGD(0.1), npae.SGD(0.02, momentum=0.9), npae.SGD(0.02, momentum=0.9, nesterov=True), npae.Adam(0.1)],
 )
 def test_every_optimizer_finds_the_bottom_of_a_bowl(optimizer):
     p = npae.Parameter(np.array([3.0, -2.0]), "w")

@@ -28,7 +28,7 @@ name = "numba"
 
 BLOCK = 4096  # elements a thread takes at a time in elementwise loops: 16 kB of float32, half an L1
 PANEL = 64  # columns of b packed side by side, so that the inner loop of a product runs on one stretch
-ROWS = 8  # rows of a that one step of the parallel loop takes
+ROWS = 32  # rows of a that one step of the parallel loop takes
 
 # The codes by which one compiled loop serves all activations: a second's compilation each is saved.
 RELU, LEAKY_RELU, ELU, SIGMOID, TANH = range(5)
@@ -79,13 +79,25 @@ def _pack(b: Array, b_transposed: bool, first: int, last: int, panel: Array) -> 
 
 @_compiled(parallel=False)
 def _row_times_panel(a: Array, a_transposed: bool, i: int, panel: Array, total: Array) -> None:
-    """total_j = sum_k a[i, k] panel[k, j]: row i of a, against one panel of b."""
+    """total_j = sum_k a[i, k] panel[k, j]: row i of a, against one panel of b.
+
+    Four k at a time, so that each total_j is loaded and stored once for four products.
+    """
     for j in range(PANEL):
         total[j] = 0
-    for k in range(panel.shape[0]):
-        scale = a[k, i] if a_transposed else a[i, k]
+    K = panel.shape[0]
+    fours = K // 4 * 4
+    for k in range(0, fours, 4):
+        if a_transposed:
+            a0, a1, a2, a3 = a[k, i], a[k + 1, i], a[k + 2, i], a[k + 3, i]
+        else:
+            a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
         for j in range(PANEL):
-            total[j] += scale * panel[k, j]
+            total[j] += a0 * panel[k, j] + a1 * panel[k + 1, j] + a2 * panel[k + 2, j] + a3 * panel[k + 3, j]
+    for k in range(fours, K):
+        a0 = a[k, i] if a_transposed else a[i, k]
+        for j in range(PANEL):
+            total[j] += a0 * panel[k, j]
 
 
 @_compiled(parallel=True)

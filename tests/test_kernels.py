@@ -1,0 +1,314 @@
+"""Each compiled kernel equals its plain NumPy twin, which specifies it."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from conftest import HAVE_NUMBA
+from helpers import numbers, seeds
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import npae
+from npae import kernels
+from npae.kernels import numpy_backend
+
+if HAVE_NUMBA:
+    from npae.kernels import numba_backend
+
+needs_numba = pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted")
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+SIZES = [0, 1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 100]  # around the blocks of four, 32 and 64
+LAYOUTS = ["rows", "columns", "every second", "backwards", "read-only"]
+
+
+def laid_out(a, layout):
+    """The same numbers in another memory layout."""
+    if layout == "columns":
+        return np.asfortranarray(a)
+    if layout == "every second":
+        wide = np.full((2 * a.shape[0], 2 * a.shape[1]), np.nan, a.dtype)
+        wide[::2, ::2] = a
+        return wide[::2, ::2]
+    if layout == "backwards":
+        return np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1]
+    a = np.ascontiguousarray(a)
+    a.flags.writeable = layout != "read-only"
+    return a
+
+
+def close(got, expected, dtype, scale=1.0):
+    """Equal to the dtype's tolerance, relative to `scale`: the size of what was added up."""
+    assert got.dtype == dtype
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
+
+
+@needs_numba
+@both_dtypes
+@given(
+    sizes=st.tuples(*[st.sampled_from(SIZES)] * 3),
+    layouts=st.tuples(*[st.sampled_from(LAYOUTS)] * 2),
+    out=st.sampled_from([None, *LAYOUTS[:4]]),
+    seed=seeds(),
+)
+@example(sizes=(33, 65, 64), layouts=("columns", "rows"), out="rows", seed=0)  # xᵀ grad_y
+@example(sizes=(33, 65, 64), layouts=("rows", "columns"), out=None, seed=0)  # grad_y Wᵀ
+def test_products_of_any_shape_and_layout(dtype, sizes, layouts, out, seed):
+    M, K, N = sizes
+    rng = np.random.default_rng(seed)
+    a, b, bias = (rng.standard_normal(s).astype(dtype) for s in ((M, K), (K, N), (N,)))
+    a, b = laid_out(a, layouts[0]), laid_out(b, layouts[1])
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    target = None if out is None else laid_out(np.full((M, N), np.nan, dtype), out)
+    got = numba_backend.matmul(a, b, out=target)
+    assert out is None or got is target
+    close(got, expected, dtype, scale=1 + K)
+    close(numpy_backend.matmul(a, b), expected, dtype, scale=1 + K)
+    close(numba_backend.dense(a, b, bias), expected + bias, dtype, scale=1 + K)
+
+
+@needs_numba
+@both_dtypes
+@given(rows=st.sampled_from(SIZES), columns=st.sampled_from(SIZES), layout=st.sampled_from(LAYOUTS), seed=seeds())
+def test_column_sums(dtype, rows, columns, layout, seed):
+    a = laid_out(np.random.default_rng(seed).standard_normal((rows, columns)).astype(dtype), layout)
+    out = np.empty(columns, dtype)
+    assert numba_backend.column_sums(a, out=out) is out
+    close(out, numpy_backend.column_sums(a), dtype, scale=1 + rows)
+
+
+ELEMENTWISE = ["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
+EXTRA = {"leaky_relu": 0.1, "elu": 1.3}
+
+
+@needs_numba
+@both_dtypes
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@given(shape=st.tuples(st.integers(0, 70), st.integers(0, 70)), layout=st.sampled_from(LAYOUTS), seed=seeds())
+@example(shape=(64, 64), layout="rows", seed=1)
+@example(shape=(1, 4095), layout="rows", seed=1)
+@example(shape=(1, 4097), layout="rows", seed=1)
+def test_activations_and_their_derivatives(dtype, name, shape, layout, seed):
+    rng = np.random.default_rng(seed)
+    x, grad = (laid_out((8 * rng.standard_normal(shape)).astype(dtype), layout) for _ in range(2))
+    extra = [EXTRA[name]] if name in EXTRA else []
+    y = getattr(numpy_backend, name)(x, *extra)
+    close(getattr(numba_backend, name)(x, *extra), y, dtype)
+    expected = getattr(numpy_backend, f"{name}_backward")(grad, y, *extra)
+    close(getattr(numba_backend, f"{name}_backward")(grad, y, *extra), expected, dtype, scale=10)
+
+
+@needs_numba
+@both_dtypes
+@pytest.mark.parametrize("name", ["mse", "bce"])
+@given(shape=st.tuples(st.integers(1, 70), st.integers(1, 70)), layout=st.sampled_from(LAYOUTS), seed=seeds())
+@example(shape=(2, 4096), layout="rows", seed=1)
+@example(shape=(3, 4095), layout="rows", seed=1)
+def test_losses(dtype, name, shape, layout, seed):
+    rng = np.random.default_rng(seed)
+    prediction = laid_out((20 * rng.standard_normal(shape)).astype(dtype), layout)
+    target = laid_out(rng.random(shape).astype(dtype), layout)
+    value, grad = getattr(numba_backend, name)(prediction, target)
+    expected_value, expected_grad = getattr(numpy_backend, name)(prediction, target)
+    assert value == pytest.approx(expected_value, rel=TOLERANCE[dtype])
+    close(grad * target.size, expected_grad * target.size, dtype, scale=10)
+
+
+@needs_numba
+@both_dtypes
+@given(size=st.integers(0, 200), seed=seeds())
+@example(size=4097, seed=0)
+def test_ssim_map(dtype, size, seed):
+    # Constants of order 1 keep the quotients well conditioned: what is compared is the arithmetic.
+    arrays = [a.astype(dtype) for a in np.random.default_rng(seed).random((5, 1, size))]
+    for got, expected in zip(
+        numba_backend.ssim_map(*arrays, 2.0, 3.0), numpy_backend.ssim_map(*arrays, 2.0, 3.0), strict=True
+    ):
+        close(got, expected, dtype)
+
+
+@needs_numba
+@both_dtypes
+@given(size=st.integers(1, 200), seed=seeds(), decay=numbers(0, 0.1), t=st.integers(1, 100))
+@example(size=4097, seed=0, decay=0.01, t=3)
+def test_adam(dtype, size, seed, decay, t):
+    rng = np.random.default_rng(seed)
+    value, grad, m = rng.standard_normal((3, size)).astype(dtype)
+    v = rng.random(size).astype(dtype)
+    step = (0.01, 0.9, 0.999, 1e-8, 1 - 0.9**t, 1 - 0.999**t, decay)
+    ours, theirs = [a.copy() for a in (value, m, v)], [a.copy() for a in (value, m, v)]
+    numba_backend.adam(ours[0], grad, *ours[1:], *step)
+    numpy_backend.adam(theirs[0], grad, *theirs[1:], *step)
+    for a, b in zip(ours, theirs, strict=True):
+        close(a, b, dtype, scale=2)
+
+
+@needs_numba
+@both_dtypes
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_pass_through_as_in_numpy(dtype, special):
+    x = np.linspace(-2, 2, 35, dtype=dtype).reshape(5, 7)
+    x[1, 2] = special
+    y = x[:, ::-1].copy()
+    with np.errstate(invalid="ignore", over="ignore"):
+        for name in ELEMENTWISE:
+            extra = [EXTRA[name]] if name in EXTRA else []
+            got, expected = (getattr(k, name)(x, *extra) for k in (numba_backend, numpy_backend))
+            np.testing.assert_allclose(got, expected, rtol=1e-5, err_msg=name)
+            got, expected = (getattr(k, f"{name}_backward")(y, x, *extra) for k in (numba_backend, numpy_backend))
+            np.testing.assert_allclose(got, expected, rtol=1e-5, err_msg=f"{name}_backward")
+        for name in ("mse", "bce"):
+            (value, grad), (expected, slope) = (
+                getattr(k, name)(x, np.clip(y, 0, 1)) for k in (numba_backend, numpy_backend)
+            )
+            np.testing.assert_allclose(value, expected, rtol=1e-5, err_msg=name)
+            np.testing.assert_allclose(grad, slope, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(numba_backend.matmul(x.T, x), x.T @ x, rtol=1e-4, atol=1e-5)
+
+
+@needs_numba
+def test_compiled_loops_are_not_entered_with_shapes_that_do_not_match():
+    a, b = np.zeros((3, 4)), np.zeros((5, 2))
+    with pytest.raises(ValueError, match=r"expected shapes \(M, K\) and \(K, N\), got \(3, 4\) and \(5, 2\)"):
+        numba_backend.matmul(a, b)
+    with pytest.raises(ValueError, match="out of shape"):
+        numba_backend.matmul(a, a.T, out=np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="b of shape"):
+        numba_backend.dense(a, a.T, np.zeros(4))
+    with pytest.raises(ValueError, match="one shape"):
+        numba_backend.mse(a, b)
+    with pytest.raises(ValueError, match="contiguous"):
+        v = np.zeros(8)
+        numba_backend.adam(v[::2], v[:4], v[:4], v[:4], 0.1, 0.9, 0.9, 1e-8, 1.0, 1.0, 0.0)
+
+
+@needs_numba
+def test_out_may_share_memory_with_an_operand():
+    a = np.random.default_rng(0).standard_normal((40, 40))
+    expected = a @ a
+    np.testing.assert_allclose(numba_backend.matmul(a, a, out=a), expected, rtol=1e-12, atol=1e-12)
+
+
+FIT = """
+import sys, hashlib, numpy as np, npae
+X = np.random.default_rng(0).random((200, 40)).astype(np.float32)
+dae = npae.DAE(hidden=(70,), latent_dim=9, loss="bce", epochs=2, batch_size=64, random_state=3).fit(X)
+assert npae.backend_name() == "numba"
+print(hashlib.sha256(b"".join(p.value.tobytes() for p in dae.network_.parameters())).hexdigest())
+"""
+
+
+@needs_numba
+def test_one_seed_gives_the_same_bits_for_any_number_of_threads_and_any_threading_layer():
+    digests = set()
+    for threads, layer in (("1", "workqueue"), ("2", "workqueue"), ("2", "default")):
+        environment = {"NUMBA_NUM_THREADS": threads, "NUMBA_THREADING_LAYER": layer, "NPAE_BACKEND": "numba"}
+        digests.add(_run(FIT, environment))
+    assert len(digests) == 1
+
+
+THREADS = """
+import threading, numpy as np, npae
+X = np.random.default_rng(0).random((300, 30)).astype(np.float32)
+def work(seed, results):
+    ae = npae.AE(hidden=(20,), latent_dim=4, epochs=3, random_state=0).fit(X)
+    results[seed] = ae.reconstruct(X)
+results = {}
+threads = [threading.Thread(target=work, args=(i, results)) for i in range(8)]
+[t.start() for t in threads]; [t.join() for t in threads]
+assert len(results) == 8 and all(np.array_equal(r, results[0]) for r in results.values())
+print("same")
+"""
+
+
+@needs_numba
+def test_eight_python_threads_fit_at_once_on_the_portable_threading_layer():
+    assert _run(THREADS, {"NUMBA_THREADING_LAYER": "workqueue", "NPAE_BACKEND": "numba"}) == "same"
+
+
+def test_two_threads_fit_on_numpy_as_well():
+    npae.use_backend("numpy")
+    X, results = np.random.default_rng(0).random((50, 6)), {}
+
+    def work(i):
+        results[i] = npae.AE(hidden=(5,), latent_dim=2, epochs=2, random_state=0).fit(X).reconstruct(X)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert np.array_equal(results[0], results[1])
+
+
+def _run(program, environment):
+    import os
+    from pathlib import Path
+
+    environment = os.environ | environment | {"PYTHONPATH": str(Path(npae.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# --- the dispatch ---------------------------------------------------------------------------------------
+
+
+def test_the_backend_is_chosen_by_name_and_serves_its_dtypes(backend):
+    assert npae.backend_name() == backend
+    assert kernels.of(np.zeros(2, np.float32), np.zeros(2, np.float32)).name == backend
+    assert kernels.of(np.zeros(2)).name == backend
+    assert kernels.of(np.zeros(2), np.zeros(2, np.float32)).name == "numpy"
+    assert kernels.of(np.zeros(2, complex)).name == "numpy"
+
+
+def test_an_unknown_backend_is_refused_and_the_old_one_stays():
+    before = npae.backend_name()
+    with pytest.raises(ValueError, match=r"expected one of \('numpy', 'numba'\), got 'cupy'"):
+        npae.use_backend("cupy")
+    assert npae.backend_name() == before
+
+
+@pytest.mark.parametrize(("value", "outcome"), [("numpy", "numpy"), ("torch", "NPAE_BACKEND expected one of")])
+def test_the_environment_chooses_the_backend(value, outcome):
+    program = "import npae\ntry: print(npae.backend_name())\nexcept ValueError as e: print(e)"
+    assert outcome in _run(program, {"NPAE_BACKEND": value})
+
+
+WITHOUT_NUMBA = """
+import sys
+sys.modules["numba"] = None  # as if it were not installed
+import npae
+try: npae.use_backend("numba")
+except ImportError as error: print(error)
+"""
+
+
+def test_asking_for_numba_where_there_is_none_says_what_to_install():
+    assert 'pip install "npae[fast]"' in _run(WITHOUT_NUMBA, {})
+
+
+BROKEN_NUMBA = """
+import sys, types, warnings, importlib.util, importlib.machinery
+class Broken(types.ModuleType): pass
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba": return importlib.machinery.ModuleSpec("numba", self)
+    def create_module(self, spec): return None
+    def exec_module(self, module): raise ImportError("needs NumPy 1.99 or less")
+sys.meta_path.insert(0, Finder())
+import npae
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    print(npae.backend_name(), "|", seen[0].message)
+"""
+
+
+def test_a_numba_that_cannot_be_imported_leaves_numpy_and_a_warning():
+    name, warning = _run(BROKEN_NUMBA, {"NPAE_BACKEND": ""}).split(" | ")
+    assert name == "numpy"
+    assert "needs NumPy 1.99 or less" in warning
