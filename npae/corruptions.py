@@ -17,7 +17,7 @@ import numpy as np
 from npae.typing import Array
 from npae.validation import as_real
 
-Corruption: TypeAlias = Callable[[Array, np.random.Generator], Array]
+Corruption: TypeAlias = "Callable[[Array, np.random.Generator], Array]"
 
 
 @dataclass(frozen=True)

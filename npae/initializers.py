@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 
 from npae.typing import Array
 
-Initializer: TypeAlias = Callable[[np.random.Generator, int, int, DTypeLike], Array]
+Initializer: TypeAlias = "Callable[[np.random.Generator, int, int, DTypeLike], Array]"
 
 
 def he(rng: np.random.Generator, n_in: int, n_out: int, dtype: DTypeLike = np.float32) -> Array:

@@ -1,5 +1,7 @@
 """What the tests share: strategies that draw arrays and networks, and the verdict on a gradient report."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -23,9 +25,11 @@ def off_zero(low=KINK_MARGIN, high=3.0):
     return numbers(low, high) | numbers(-high, -low)
 
 
-def batches(width=None, elements=None, rows=st.integers(1, 4), widths=st.integers(1, 6)):
+def batches(width=None, elements=None, rows=None):
     """Float64 arrays (n, d), one row and one column included."""
-    shape = st.tuples(rows, widths if width is None else st.just(width))
+    shape = st.tuples(
+        st.integers(1, 4) if rows is None else rows, st.integers(1, 6) if width is None else st.just(width)
+    )
     return shape.flatmap(
         lambda s: hnp.arrays(np.float64, s, elements=numbers() if elements is None else elements, fill=st.nothing())
     )
@@ -68,7 +72,7 @@ def networks(draw, n_in=None, n_out=None, activations=ACTIVATIONS, max_depth=3):
     widths[-1] = n_out or widths[-1]
     rng = np.random.default_rng(draw(seeds()))
     layers = []
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in pairwise(widths):
         layers.append(npae.Dense(a, b, dtype=np.float64, rng=rng))
         layers.append(draw(st.sampled_from(activations))())
     network = npae.Sequential(*layers[: -1 if draw(st.booleans()) else None])

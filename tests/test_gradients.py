@@ -3,6 +3,8 @@
 Input and parameters, against a random cotangent or through a loss, on both backends.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from helpers import (
@@ -191,7 +193,7 @@ def test_central_differences_are_of_second_order():
     errors = [
         npae.check_gradients(network, x, step=h, tolerance=1, verbose=False).error for h in (0.08, 0.04, 0.02, 0.01)
     ]
-    ratios = [a / b for a, b in zip(errors, errors[1:], strict=False)]
+    ratios = [a / b for a, b in pairwise(errors)]
     assert all(3.9 < r < 4.1 for r in ratios), ratios
 
 

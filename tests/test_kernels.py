@@ -181,8 +181,8 @@ def test_compiled_loops_are_not_entered_with_shapes_that_do_not_match():
         numba_backend.dense(a, a.T, np.zeros(4))
     with pytest.raises(ValueError, match="one shape"):
         numba_backend.mse(a, b)
+    v = np.zeros(8)
     with pytest.raises(ValueError, match="contiguous"):
-        v = np.zeros(8)
         numba_backend.adam(v[::2], v[:4], v[:4], v[:4], 0.1, 0.9, 0.9, 1e-8, 1.0, 1.0, 0.0)
 
 

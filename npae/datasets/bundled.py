@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
@@ -32,8 +32,7 @@ def digits(labels: bool = False) -> tuple[Array, ...]:
     >>> X_train.shape, X_test.shape, y_test[:5].tolist()
     ((10000, 784), (2000, 784), [7, 2, 1, 0, 4])
     """
-    file = resources.files("npae.datasets").joinpath("digits.npz")
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
+    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as data:
         X = tuple(data[f"{part}_images"].astype(np.float32) / np.float32(255) for part in ("train", "test"))
         y = tuple(data[f"{part}_labels"] for part in ("train", "test"))
     return X + y if labels else X

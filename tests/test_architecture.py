@@ -1,0 +1,166 @@
+"""The house stands as drawn: imports go down only, numba and matplotlib wait until they are used."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import npae
+
+ROOT = Path(npae.__file__).parent
+CHECKOUT = Path(__file__).parent.parent
+
+# Each floor may import from the floors below it; a room's own extra neighbours stand behind it.
+FLOORS = [
+    {"typing"},
+    {"kernels"},
+    {"validation", "parameter", "initializers", "progress", "gradcheck"},
+    {"layers", "losses", "optimizers", "corruptions", "estimator"},
+    {"training", "pca"},
+    {"autoencoder"},
+    {"persistence"},
+]
+NEIGHBOURS = {"gradcheck": {"parameter", "validation"}}
+SHEDS = {"datasets": {"typing"}, "plots": {"typing", "autoencoder"}}  # plots: for its annotations alone
+
+
+def rooms():
+    return [p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py"]
+
+
+def room(path):
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(path):
+    """The rooms of npae that a file imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            names = [f"npae.{a.name}" for a in node.names] if node.module == "npae" else [node.module or ""]
+        found |= {name.split(".")[1] for name in names if name.startswith("npae.")}
+    return found - {room(path)}
+
+
+@pytest.mark.parametrize("path", rooms(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down_only(path):
+    name = room(path)
+    if name in SHEDS:
+        assert imports(path) <= SHEDS[name]
+        return
+    floor = next(i for i, floor in enumerate(FLOORS) if name in floor)
+    allowed = set().union(*FLOORS[:floor]) | NEIGHBOURS.get(name, set())
+    assert imports(path) <= allowed, f"{name} imports {imports(path) - allowed}, which is not below it"
+
+
+def test_only_the_numba_backend_imports_numba_and_only_plots_imports_matplotlib():
+    for path in rooms():
+        modules = {
+            alias.name.split(".")[0] if isinstance(node, ast.Import) else (node.module or "").split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert "numba" not in modules or path.name == "numba_backend.py"
+        assert "matplotlib" not in modules or path.name == "plots.py"
+        assert not modules & {"scipy", "sklearn", "torch", "jax", "pickle"}
+
+
+def run(program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=CHECKOUT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_npae_brings_numpy_alone():
+    program = "import sys, numpy; before = set(sys.modules); import npae.plots; print(*(set(sys.modules) - before))"
+    packages = {name.split(".")[0] for name in run(program).split()}
+    third_party = packages - set(sys.stdlib_module_names) - {"numpy", "npae"}
+    assert not third_party
+    assert not packages & {"ssl", "http", "tkinter"}
+
+
+NO_MATPLOTLIB = """
+import sys
+sys.modules["matplotlib"] = sys.modules["matplotlib.figure"] = None
+from npae import plots
+try: plots.figure(1, 1)
+except ImportError as error: print(error)
+"""
+
+
+def test_without_matplotlib_a_picture_says_what_to_install():
+    assert 'pip install "npae[plots]"' in run(NO_MATPLOTLIB)
+
+
+def modules():
+    names = [m.name for m in pkgutil.walk_packages([str(ROOT)], "npae.") if not m.name.endswith("numba_backend")]
+    return [npae, *map(importlib.import_module, names)]
+
+
+def test_public_names_are_those_of_all_and_each_is_explained():
+    public = {n for n, v in vars(npae).items() if not n.startswith("_") and not inspect.ismodule(v)}
+    assert public | {"datasets"} == set(npae.__all__)
+    for name in npae.__all__:
+        doc = inspect.getdoc(getattr(npae, name)) or ""
+        assert len(doc) > 40, name
+
+
+def test_every_module_and_every_public_function_has_a_docstring():
+    for module in modules():
+        assert module.__doc__, module.__name__
+        for name, value in vars(module).items():
+            ours = inspect.isfunction(value) or inspect.isclass(value)
+            if ours and value.__module__ == module.__name__ and not name.startswith("_"):
+                assert value.__doc__, f"{module.__name__}.{name}"
+
+
+# --- the README's map ----------------------------------------------------------------------------------------
+
+LINK = re.compile(r"\[`([\w.]+)`\]\((npae/[\w/]+\.py)#L(\d+)\)")
+
+
+def definitions(path):
+    """Line of every class, function and method in a file, by its name and, for a method, Class.method."""
+    found = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found[node.name] = node.lineno
+            for inner in getattr(node, "body", []):
+                if isinstance(inner, ast.FunctionDef) and isinstance(node, ast.ClassDef):
+                    found[f"{node.name}.{inner.name}"] = inner.lineno
+    return found
+
+
+def test_the_readmes_map_leads_to_the_lines_it_names():
+    links = LINK.findall((CHECKOUT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) >= 15
+    for name, file, line in links:
+        assert definitions(CHECKOUT / file).get(name) == int(line), f"README: {name} is not at {file}, line {line}"
+
+
+def test_the_readmes_code_runs(monkeypatch):
+    X_train, X_test = npae.datasets.digits()
+    monkeypatch.setattr(npae.datasets, "digits", lambda: (X_train[:150], X_test[:20]))  # the same, sooner
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, names)
+    assert names["Z"].shape == (20, 32)
+    assert names["X_hat"].shape == names["X_clean"].shape == (20, 784)
+
+
+def test_the_readmes_files_and_pictures_exist():
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if not target.startswith("http"):
+            assert (CHECKOUT / target).exists(), target
