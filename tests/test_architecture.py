@@ -146,7 +146,8 @@ def test_the_readmes_map_leads_to_the_lines_it_names():
     links = LINK.findall((CHECKOUT / "README.md").read_text(encoding="utf-8"))
     assert len(links) >= 15
     for name, file, line in links:
-        assert definitions(CHECKOUT / file).get(name) == int(line), f"README: {name} is not at {file}, line {line}"
+        found = definitions(CHECKOUT / file).get(name)
+        assert found == int(line), f"README says {file}#L{line} for {name}, which stands at line {found}"
 
 
 def test_the_readmes_code_runs(monkeypatch):
