@@ -16,9 +16,8 @@ This is the end of the reading path; `pca.py` is the linear special case, solved
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
-from itertools import pairwise
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,8 +25,9 @@ from numpy.typing import DTypeLike
 
 from npae.corruptions import CORRUPTIONS, Corruption
 from npae.estimator import Estimator
-from npae.layers import ACTIVATIONS, Activation, Dense, Identity, Layer, Sequential, Sigmoid
+from npae.layers import ACTIVATIONS, Activation, Identity, Layer, Sequential, Sigmoid
 from npae.losses import BCE, LOSSES, Loss
+from npae.networks import copied, mirrored
 from npae.optimizers import OPTIMIZERS, Optimizer
 from npae.progress import Progress
 from npae.training import corrupt, evaluate, in_blocks, train
@@ -46,6 +46,7 @@ class Objective(NamedTuple):
     target: Array
 
 
+@dataclass(eq=False, repr=False)
 class AE(Estimator):
     """Autoencoder: z = f(x), x_hat = g(z), trained so that x_hat is close to x.
 
@@ -104,36 +105,20 @@ class AE(Estimator):
     (True, False)
     """
 
-    def __init__(
-        self,
-        hidden: Iterable[int] | int = (128,),
-        latent_dim: int = 32,
-        *,
-        activation: str | Activation = "relu",
-        output: str | Activation = "linear",
-        loss: str | Loss = "mse",
-        optimizer: str | Optimizer = "adam",
-        epochs: int = 20,
-        batch_size: int = 128,
-        encoder: Sequential | None = None,
-        decoder: Sequential | None = None,
-        dtype: DTypeLike | None = None,
-        random_state: RandomState = None,
-        verbose: bool | None = None,
-    ) -> None:
-        self.hidden = hidden
-        self.latent_dim = latent_dim
-        self.activation = activation
-        self.output = output
-        self.loss = loss
-        self.optimizer = optimizer
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.encoder = encoder
-        self.decoder = decoder
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    hidden: Iterable[int] | int = (128,)
+    latent_dim: int = 32
+    _: KW_ONLY
+    activation: str | Activation = "relu"
+    output: str | Activation = "linear"
+    loss: str | Loss = "mse"
+    optimizer: str | Optimizer = "adam"
+    epochs: int = 20
+    batch_size: int = 128
+    encoder: Sequential | None = None
+    decoder: Sequential | None = None
+    dtype: DTypeLike | None = None
+    random_state: RandomState = None
+    verbose: bool | None = None
 
     def fit(self: Self, X: ArrayLike, y: Any = None, *, validation: ArrayLike | None = None) -> Self:
         """Learn from X (n, d), starting anew; `y` is ignored.
@@ -244,14 +229,10 @@ class AE(Estimator):
 
     def _build(self, d: int, dtype: DTypeLike, loss: Loss, rng: np.random.Generator) -> Sequential:
         """Encoder and decoder, end to end."""
-        if self.encoder is not None or self.decoder is not None:
-            return self._copy_given(d, dtype)
         who = type(self).__name__
-        hidden = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
-        widths = [d] + [as_count(h, who, "each width in hidden") for h in hidden]
-        widths.append(as_count(self.latent_dim, who, "latent_dim"))
-        activation = as_member(self.activation, Layer, ACTIVATIONS, who, "activation")
-        output = as_member(self.output, Layer, ACTIVATIONS, who, "output")
+        if self.encoder is not None or self.decoder is not None:
+            return copied(self.encoder, self.decoder, d, dtype=dtype, who=who)
+        output = as_member(self.output, Activation, ACTIVATIONS, who, "output")
         if isinstance(loss, BCE):
             if not isinstance(output, Identity | Sigmoid):
                 raise ValueError(
@@ -259,28 +240,10 @@ class AE(Estimator):
                     f"itself, got {output!r}: choose one of these or another loss."
                 )
             output = Identity()
-        encoder = _stack(widths, activation, Identity(), dtype, rng)
-        decoder = _stack(widths[::-1], activation, output, dtype, rng)
-        return Sequential(encoder, decoder)
-
-    def _copy_given(self, d: int, dtype: DTypeLike) -> Sequential:
-        who = type(self).__name__
-        if not (isinstance(self.encoder, Sequential) and isinstance(self.decoder, Sequential)):
-            raise TypeError(
-                f"{who} expected encoder and decoder both as Sequential, got {self.encoder!r} and {self.decoder!r}: "
-                "pass both or none."
-            )
-        if self.decoder.n_out not in (d, None):
-            raise ValueError(
-                f"{who} expected a decoder that returns the {d} columns of X, got {self.decoder!r} with "
-                f"{self.decoder.n_out} outputs: make its last width {d}."
-            )
-        network = Sequential(*copy.deepcopy((self.encoder, self.decoder)))
-        for p in network.parameters():
-            p.value, p.grad = p.value.astype(dtype), p.grad.astype(dtype)
-        return network
+        return mirrored(d, self.hidden, self.latent_dim, self.activation, output, dtype=dtype, rng=rng, who=who)
 
 
+@dataclass(eq=False, repr=False)
 class DAE(AE):
     """Denoising autoencoder: an `AE` that is shown corrupt(x) and compared with the clean x.
 
@@ -304,40 +267,8 @@ class DAE(AE):
     True
     """
 
-    def __init__(
-        self,
-        hidden: Iterable[int] | int = (128,),
-        latent_dim: int = 32,
-        *,
-        corruption: str | Corruption = "gaussian",
-        activation: str | Activation = "relu",
-        output: str | Activation = "linear",
-        loss: str | Loss = "mse",
-        optimizer: str | Optimizer = "adam",
-        epochs: int = 20,
-        batch_size: int = 128,
-        encoder: Sequential | None = None,
-        decoder: Sequential | None = None,
-        dtype: DTypeLike | None = None,
-        random_state: RandomState = None,
-        verbose: bool | None = None,
-    ) -> None:
-        super().__init__(
-            hidden,
-            latent_dim,
-            activation=activation,
-            output=output,
-            loss=loss,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
-            encoder=encoder,
-            decoder=decoder,
-            dtype=dtype,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.corruption = corruption
+    _: KW_ONLY
+    corruption: str | Corruption = "gaussian"
 
     def denoise(self, X_noisy: ArrayLike) -> Array:
         """x_hat = g(f(x_noisy)): the same as `reconstruct`."""
@@ -358,17 +289,3 @@ class DAE(AE):
             f"DAE expected corruption as one of {sorted(CORRUPTIONS)} or a callable (x, rng) -> x_noisy, "
             f"got {self.corruption!r}: choose one of these."
         )
-
-
-def _stack(
-    widths: list[int], activation: Layer, output: Layer, dtype: DTypeLike, rng: np.random.Generator
-) -> Sequential:
-    """Dense layers of the given widths, `activation` after each but the last, `output` after the last."""
-    init = getattr(activation, "init", "glorot")
-    layers: list[Layer] = []
-    for n_in, n_out in pairwise(widths[:-1]):
-        layers += [Dense(n_in, n_out, init=init, dtype=dtype, rng=rng), copy.deepcopy(activation)]
-    layers.append(Dense(widths[-2], widths[-1], dtype=dtype, rng=rng))
-    if not isinstance(output, Identity):
-        layers.append(copy.deepcopy(output))
-    return Sequential(*layers)

@@ -1,14 +1,14 @@
 """What AE, DAE and PCA have in common: the verbs of scikit-learn, without scikit-learn.
 
-A constructor only stores its arguments under their own names, so that they can be read, changed and copied
-(`get_params`, `set_params`, `sklearn.base.clone`, grid search). `fit` validates them, learns, and keeps what
-it has learned in attributes that end in an underscore. `encode` is also called `transform`, `decode`
-`inverse_transform`.
+An estimator is a dataclass whose fields are its constructor's arguments. The constructor only stores them, so
+that they can be read, changed and copied (`get_params`, `set_params`, `sklearn.base.clone`, grid search).
+`fit` validates them, learns, and keeps what it has learned in attributes that end in an underscore. `encode`
+is also called `transform`, `decode` `inverse_transform`.
 """
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 from typing import Any, TypeVar
 
 from npae.typing import Array, ArrayLike
@@ -16,6 +16,7 @@ from npae.typing import Array, ArrayLike
 Self = TypeVar("Self", bound="Estimator")
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class Estimator:
     """Parameters by name, and everything that follows from `fit`, `encode` and `decode`."""
 
@@ -47,21 +48,16 @@ class Estimator:
         """fit(X), then encode(X)."""
         return self.fit(X, y).encode(X)
 
-    @classmethod
-    def _parameter_defaults(cls) -> dict[str, Any]:
-        signature = inspect.signature(cls.__init__)
-        return {name: p.default for name, p in signature.parameters.items() if name != "self"}
-
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments by name; `deep` is accepted for scikit-learn's sake."""
-        return {name: getattr(self, name) for name in self._parameter_defaults()}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def set_params(self: Self, **params: Any) -> Self:
         """Change constructor arguments by name.
 
         Raises ValueError for a name that the constructor does not have; then none is changed.
         """
-        known = self._parameter_defaults()
+        known = self.get_params()
         unknown = sorted(set(params) - set(known))
         if unknown:
             raise ValueError(
@@ -85,6 +81,6 @@ class Estimator:
             ) from None
 
     def __repr__(self) -> str:
-        defaults = self._parameter_defaults()
-        changed = [f"{k}={v!r}" for k, v in self.get_params().items() if repr(v) != repr(defaults[k])]
+        values = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
+        changed = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
         return f"{type(self).__name__}({', '.join(changed)})"

@@ -377,7 +377,7 @@ def _parts(layer: Layer) -> Iterator[Layer]:
         yield from _parts(inner)
 
 
-ACTIVATIONS: dict[str, type[Layer]] = {
+ACTIVATIONS: dict[str, type[Activation]] = {
     "relu": ReLU,
     "leaky_relu": LeakyReLU,
     "elu": ELU,

@@ -12,6 +12,7 @@ component analysis: learning from examples without local minima").
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from npae.typing import Array, ArrayLike
 from npae.validation import as_count, as_table
 
 
+@dataclass(eq=False, repr=False)
 class PCA(Estimator):
     """z = (x - mean) Vᵀ,  x_hat = z V + mean, with V the directions of largest variance.
 
@@ -50,8 +52,7 @@ class PCA(Estimator):
     (True, [1.0])
     """
 
-    def __init__(self, n_components: int | None = None) -> None:
-        self.n_components = n_components
+    n_components: int | None = None
 
     def fit(self, X: ArrayLike, y: Any = None) -> PCA:
         """Find the mean and the components of X (n, d); `y` is ignored.

@@ -22,7 +22,7 @@ FLOORS = [
     {"kernels"},
     {"validation", "parameter", "initializers", "progress", "gradcheck"},
     {"layers", "losses", "optimizers", "corruptions", "estimator"},
-    {"training", "pca"},
+    {"networks", "training", "pca"},
     {"autoencoder"},
     {"persistence"},
 ]

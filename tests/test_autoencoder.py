@@ -161,7 +161,7 @@ def test_the_constructor_only_stores_and_parameters_can_be_read_and_set():
     assert type(dae)(**parameters).get_params() == parameters
     assert dae.set_params(latent_dim=3, epochs=1) is dae
     assert dae.latent_dim == 3
-    assert repr(dae) == "DAE(hidden=(5, 4), latent_dim=3, corruption=MaskingNoise(fraction=0.2), epochs=1)"
+    assert repr(dae) == "DAE(hidden=(5, 4), latent_dim=3, epochs=1, corruption=MaskingNoise(fraction=0.2))"
     assert set(npae.AE().get_params()) == set(npae.DAE().get_params()) - {"corruption"}
     assert npae.AE().get_params() == {k: v for k, v in npae.DAE().get_params().items() if k != "corruption"}
 
