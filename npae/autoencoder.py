@@ -25,14 +25,14 @@ from numpy.typing import DTypeLike
 
 from npae.corruptions import CORRUPTIONS, Corruption
 from npae.estimator import Estimator
-from npae.layers import ACTIVATIONS, Activation, Identity, Layer, Sequential, Sigmoid
+from npae.layers import ACTIVATIONS, Activation, Identity, Sequential, Sigmoid
 from npae.losses import BCE, LOSSES, Loss
 from npae.networks import copied, mirrored
 from npae.optimizers import OPTIMIZERS, Optimizer
 from npae.progress import Progress
 from npae.training import corrupt, evaluate, in_blocks, train
 from npae.typing import Array, ArrayLike, RandomState
-from npae.validation import as_count, as_generator, as_member, as_table
+from npae.validation import as_count, as_dtype, as_generator, as_member, as_table
 
 Self = TypeVar("Self", bound="AE")
 
@@ -146,7 +146,11 @@ class AE(Estimator):
         corruption = self._corruption()
         init_rng, shuffle_rng, noise_rng, validation_rng = as_generator(self.random_state, who).spawn(4)
 
-        X = as_table(X, who, width=None if self.encoder is None else self.encoder.n_in, dtype=self._dtype())
+        dtype, width = None if self.dtype is None else as_dtype(self.dtype, who), None
+        if isinstance(self.encoder, Sequential):  # your own network decides what X must be
+            own = self.encoder.parameters()
+            width, dtype = self.encoder.n_in, own[0].value.dtype if dtype is None and own else dtype
+        X = as_table(X, who, width=width, dtype=dtype)
         loss.check_target(X)
         held_out = None
         if validation is not None:
@@ -212,17 +216,6 @@ class AE(Estimator):
     def _corruption(self) -> Corruption | None:
         return None
 
-    def _dtype(self) -> DTypeLike | None:
-        """The dtype asked for: by `dtype`, else by the user's own networks, else by X (None)."""
-        who = type(self).__name__
-        if self.dtype is not None:
-            if np.dtype(self.dtype) not in (np.float32, np.float64):
-                raise ValueError(f"{who} expected dtype float32, float64 or None, got {self.dtype!r}: choose one.")
-            return self.dtype
-        if isinstance(self.encoder, Layer) and self.encoder.parameters():
-            return self.encoder.parameters()[0].value.dtype
-        return None
-
     def _table(self, X: ArrayLike, name: str, width: int | None) -> Array:
         dtype = self.network_.parameters()[0].value.dtype
         return as_table(X, type(self).__name__, name=name, width=width, dtype=dtype)
@@ -231,16 +224,17 @@ class AE(Estimator):
         """Encoder and decoder, end to end."""
         who = type(self).__name__
         if self.encoder is not None or self.decoder is not None:
-            return copied(self.encoder, self.decoder, d, dtype=dtype, who=who)
-        output = as_member(self.output, Activation, ACTIVATIONS, who, "output")
-        if isinstance(loss, BCE):
-            if not isinstance(output, Identity | Sigmoid):
-                raise ValueError(
-                    f"{who} expected output 'linear' or 'sigmoid' with BCE, which applies the sigmoid to logits "
-                    f"itself, got {output!r}: choose one of these or another loss."
-                )
-            output = Identity()
-        return mirrored(d, self.hidden, self.latent_dim, self.activation, output, dtype=dtype, rng=rng, who=who)
+            network = copied(self.encoder, self.decoder, d, dtype=dtype, who=who)
+        else:
+            output = as_member(self.output, Activation, ACTIVATIONS, who, "output")
+            output = Identity() if isinstance(loss, BCE) and isinstance(output, Sigmoid) else output
+            network = mirrored(d, self.hidden, self.latent_dim, self.activation, output, dtype=dtype, rng=rng, who=who)
+        if isinstance(loss, BCE) and isinstance(network.last, Activation) and not isinstance(network.last, Identity):
+            raise ValueError(
+                f"{who} expected a network that ends in logits for BCE, which applies the sigmoid itself, got one that "
+                f"ends in {network.last!r}: leave that out, or choose another loss."
+            )
+        return network
 
 
 @dataclass(eq=False, repr=False)

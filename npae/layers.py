@@ -25,7 +25,7 @@ from npae import kernels
 from npae.initializers import INITIALIZERS
 from npae.parameter import Parameter
 from npae.typing import Array, ArrayLike
-from npae.validation import as_count, as_generator, as_input, as_real
+from npae.validation import as_count, as_dtype, as_generator, as_input, as_real
 
 
 class Layer:
@@ -122,11 +122,9 @@ class Dense(Layer):
         self.n_out = as_count(n_out, "Dense", "n_out")
         if init not in INITIALIZERS:
             raise ValueError(f"Dense expected init as one of {sorted(INITIALIZERS)}, got {init!r}: choose one.")
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ValueError(f"Dense expected dtype float32 or float64, got {np.dtype(dtype)}: choose one.")
-        W = INITIALIZERS[init](as_generator(rng, "Dense"), self.n_in, self.n_out, dtype)
+        W = INITIALIZERS[init](as_generator(rng, "Dense"), self.n_in, self.n_out, as_dtype(dtype, "Dense"))
         self.W = Parameter(W, "W")
-        self.b = Parameter(np.zeros(self.n_out, dtype), "b")
+        self.b = Parameter(np.zeros(self.n_out, W.dtype), "b")
         self._x: Array | None = None
 
     def forward(self, x: ArrayLike) -> Array:
@@ -348,6 +346,12 @@ class Sequential(Layer):
         for i, layer in enumerate(layers):
             for p in layer.parameters():
                 p.name = f"{i}.{p.name}"
+
+    @property
+    def last(self) -> Layer:
+        """The layer whose output is the network's: the last, or the last of that where it is a `Sequential`."""
+        last = self.layers[-1]
+        return last.last if isinstance(last, Sequential) else last
 
     def forward(self, x: Array) -> Array:
         """y = f_n(... f_2(f_1(x)))."""

@@ -161,6 +161,17 @@ def as_real(
     return number
 
 
+def as_dtype(value: Any, who: str) -> np.dtype[Any]:
+    """`value` as the dtype float32 or float64."""
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        try:
+            if value is not None and np.dtype(value) == dtype:
+                return dtype
+        except TypeError:  # not the name of any dtype
+            break
+    raise ValueError(f"{who} expected dtype float32 or float64, got {value!r}: choose one of these.")
+
+
 def as_generator(random_state: RandomState, who: str) -> np.random.Generator:
     """The generator that a seed stands for, the generator itself, or a fresh one for None."""
     if isinstance(random_state, np.random.Generator):

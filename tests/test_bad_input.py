@@ -131,15 +131,17 @@ BAD_ARGUMENTS = [
     ({"activation": "rleu"}, ValueError, "activation as one of", "'rleu'"),
     ({"activation": npae.ReLU}, TypeError, "activation as one of", "ReLU"),
     ({"output": "softmax"}, ValueError, "output as one of", "'softmax'"),
-    ({"output": "tanh", "loss": "bce"}, ValueError, "'linear' or 'sigmoid' with BCE", "Tanh()"),
+    ({"output": "tanh", "loss": "bce"}, ValueError, "ends in logits for BCE", "Tanh()"),
     ({"loss": "mae"}, ValueError, "loss as one of ['bce', 'mse', 'ssim']", "'mae'"),
     ({"loss": "ssim"}, ValueError, "loss 'ssim' with its arguments", "SSIM"),
     ({"loss": len}, TypeError, "loss as one of", "len"),
     ({"loss": npae.SSIM((11, 11))}, ValueError, "rows of 11 x 11 = 121 pixels", "6"),
     ({"optimizer": "adamw"}, ValueError, "optimizer as one of", "'adamw'"),
     ({"optimizer": 0.01}, TypeError, "optimizer as one of", "0.01"),
-    ({"dtype": np.int32}, ValueError, "dtype float32, float64 or None", "int32"),
-    ({"dtype": "float16"}, ValueError, "dtype float32, float64 or None", "float16"),
+    ({"dtype": np.int32}, ValueError, "dtype float32 or float64", "int32"),
+    ({"dtype": "float16"}, ValueError, "dtype float32 or float64", "float16"),
+    ({"dtype": "wide"}, ValueError, "dtype float32 or float64", "'wide'"),
+    ({"encoder": "narrow", "decoder": "wide"}, TypeError, "both as Sequential", "'narrow'"),
     ({"random_state": -1}, ValueError, "random_state >= 0", "-1"),
     ({"random_state": "seed"}, TypeError, "random_state as a whole number", "'seed'"),
     ({"encoder": npae.Sequential(npae.Dense(6, 2, rng=0))}, TypeError, "both as Sequential", "None"),
@@ -194,13 +196,21 @@ def test_own_networks_that_do_not_fit_the_data_are_refused():
     refuses(lambda: ae(6, 2, 3, 6).fit(X), ValueError, "take the 2 outputs", "3 inputs", "make the widths equal")
 
 
+def test_own_networks_must_leave_the_sigmoid_to_bce():
+    encoder = npae.Sequential(npae.Dense(6, 2, rng=0))
+    decoder = npae.Sequential(npae.Dense(2, 6, rng=0), npae.Sigmoid())
+    ae = npae.AE(encoder=encoder, decoder=decoder, loss="bce", epochs=1)
+    refuses(lambda: ae.fit(X), ValueError, "ends in logits", "Sigmoid()", "leave that out")
+    ae.set_params(decoder=npae.Sequential(npae.Dense(2, 6, rng=0))).fit(X)
+
+
 # Everything else that can be called wrongly: the call, the error, pieces of the message.
 BAD_CALLS = {
     "Dense, negative": (lambda: npae.Dense(-1, 3), ValueError, "n_in >= 1", "-1"),
     "Dense, zero": (lambda: npae.Dense(3, 0), ValueError, "n_out >= 1", "0"),
     "Dense, fraction": (lambda: npae.Dense(3.5, 2), TypeError, "whole number", "3.5"),
     "Dense, init": (lambda: npae.Dense(3, 2, init="ones"), ValueError, "init as one of", "'ones'"),
-    "Dense, dtype": (lambda: npae.Dense(3, 2, dtype=int), ValueError, "float32 or float64", "int64"),
+    "Dense, dtype": (lambda: npae.Dense(3, 2, dtype=int), ValueError, "float32 or float64", "int"),
     "Dense, rng": (lambda: npae.Dense(3, 2, rng="x"), TypeError, "whole number", "'x'"),
     "Dense, width": (lambda: npae.Dense(3, 2, rng=0).forward(X), ValueError, "x of shape (n, 3)", "(12, 6)"),
     "Dense, rank": (lambda: npae.Dense(3, 2, rng=0).forward([1, 2, 3]), ValueError, "x of shape (n, 3)", "(3,)"),
