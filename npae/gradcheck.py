@@ -176,68 +176,82 @@ def check_gradients(
     tolerance = as_real(TOLERANCE[method] if tolerance is None else tolerance, who, "tolerance", low=0)
     rng = as_generator(random_state, who)
     x = np.array(as_numbers(x, who, "x"), dtype=np.float64)
-    title = type(model).__name__
-
-    network: Differentiable | None
-    if hasattr(model, "objective"):  # an estimator: the very loss that its fit minimises
-        network, loss, x, target = model.objective(x, rng)
-        x = np.array(x, dtype=np.float64)
-    elif hasattr(model, "value_and_gradient"):  # a loss
-        network, loss = None, model
-    elif all(hasattr(model, method) for method in ("forward", "backward", "parameters")):
-        network = model
-    else:
-        raise TypeError(
-            f"{who} expected a layer, a loss or a fitted estimator, got {title}: "
-            "give it `forward`, `backward` and `parameters`."
-        )
-    if loss is not None and target is None:
-        raise ValueError(f"{who} expected a target for the loss {loss!r}, got None: pass target=...")
-
-    network = _float64_copy(network) if network is not None else None
-    parameters = network.parameters() if network is not None else []
-    t = None if target is None else np.array(target, dtype=np.float64)
+    network, loss, x, target = _problem(model, x, loss, target, rng)
+    parameters = network.parameters()
 
     # The gradients under test, by the model's own backward pass.
-    y = network.forward(x) if network is not None else x
-    if loss is not None:
-        _, grad_y = loss(y, t)
-    else:
-        grad_y = rng.standard_normal(y.shape)
-    analytic = [(network.backward(grad_y) if network is not None else grad_y).copy()]
-    analytic += [p.grad.copy() for p in parameters]
+    y = network.forward(x)
+    if loss is None:
+        v = rng.standard_normal(y.shape)
+        loss = lambda y, _: (np.sum(v * y), v)  # noqa: E731
+    analytic = [network.backward(loss(y, target)[1]).copy(), *(p.grad.copy() for p in parameters)]
 
     # The same function of the same arrays, whose elements the numeric gradient moves in place.
+    branches: Callable[[], list[Array]] = getattr(network, "branches", list)
+    home = branches()
     if method == "complex":
+        if home:
+            raise ValueError(f"{who} expected an analytic model for the complex step, got kinks: use 'central'.")
         x = x.astype(complex)
         for p in parameters:
             p.value = p.value.astype(complex)
 
     def scalar() -> Any:
-        y = network.forward(x) if network is not None else x
-        return loss(y, t)[0] if loss is not None else np.sum(grad_y * y)
-
-    branches: Callable[[], list[Array]] = getattr(network, "branches", list)
-    scalar()
-    home = branches()
+        return loss(network.forward(x), target)[0]
 
     def at_home() -> bool:
         """Whether the last forward pass went the same way at every kink as without a move."""
         return all(np.array_equal(a, b) for a, b in zip(branches(), home, strict=True))
 
-    arrays = [x] + [p.value for p in parameters]
-    names = ["prediction" if network is None else "input"] + [p.name for p in parameters]
+    arrays = [("input", x), *((p.name, p.value) for p in parameters)]
     report = GradientReport(
-        title,
+        type(model).__name__,
         tuple(
             _compare(name, scalar, at_home, array, gradient, h, method, limit, rng)
-            for name, array, gradient in zip(names, arrays, analytic, strict=True)
+            for (name, array), gradient in zip(arrays, analytic, strict=True)
         ),
         tolerance,
     )
     if verbose:
         print(report)
     return report
+
+
+class _Nothing:
+    """The network in front of a loss that is checked on its own."""
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def backward(self, grad_y: Array) -> Array:
+        return grad_y
+
+    def parameters(self) -> list[Parameter]:
+        return []
+
+
+def _problem(
+    model: Any, x: Array, loss: Any, target: Any, rng: np.random.Generator
+) -> tuple[Differentiable, Any, Array, Array | None]:
+    """A float64 copy of the network, and the loss, input and target that make a number of it."""
+    network: Differentiable
+    if hasattr(model, "objective"):  # an estimator: the very loss that its fit minimises
+        network, loss, x, target = model.objective(x, rng)
+    elif hasattr(model, "value_and_gradient"):  # a loss
+        network, loss = _Nothing(), model
+    elif all(hasattr(model, name) for name in ("forward", "backward", "parameters")):
+        network = model
+    else:
+        raise TypeError(
+            f"check_gradients expected a layer, a loss or a fitted estimator, got {type(model).__name__}: "
+            "give it `forward`, `backward` and `parameters`."
+        )
+    if loss is not None and target is None:
+        raise ValueError(f"check_gradients expected a target for the loss {loss!r}, got None: pass target=...")
+    network = copy.deepcopy(network)
+    for p in network.parameters():
+        p.value, p.grad = p.value.astype(np.float64), np.zeros(p.value.shape)
+    return network, loss, np.array(x, np.float64), None if target is None else np.array(target, np.float64)
 
 
 def _compare(
@@ -297,10 +311,3 @@ def _complex_step(
         return float(np.imag(scalar())) / h
     finally:
         array[index] = w
-
-
-def _float64_copy(network: Differentiable) -> Differentiable:
-    network = copy.deepcopy(network)
-    for p in network.parameters():
-        p.value, p.grad = p.value.astype(np.float64), np.zeros(p.value.shape)
-    return network

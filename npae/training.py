@@ -55,6 +55,14 @@ class History:
     seconds: list[float] = field(default_factory=list)
     stopped: str = ""
 
+    def add(self, loss: float, validation_loss: float | None, learning_rate: float, seconds: float) -> None:
+        """One more epoch is over."""
+        self.loss.append(loss)
+        if validation_loss is not None:
+            self.validation_loss.append(validation_loss)
+        self.learning_rate.append(learning_rate)
+        self.seconds.append(seconds)
+
 
 def train(
     network: Layer,
@@ -110,12 +118,9 @@ def train(
                     total += value * len(x)
                 if not np.isfinite(parameters[0].value).all():
                     raise _diverged("a parameter that is not finite", epoch, rate)
-                history.loss.append(total / len(X))
-                if validation is not None:
-                    history.validation_loss.append(evaluate(network, loss, *validation))
-                history.learning_rate.append(rate)
-                history.seconds.append(time.perf_counter() - started)
-                progress.epoch(epoch, history.loss[-1], history.validation_loss[-1] if validation else None)
+                held_out = None if validation is None else evaluate(network, loss, *validation)
+                history.add(total / len(X), held_out, rate, time.perf_counter() - started)
+                progress.epoch(epoch, history.loss[-1], held_out)
     except KeyboardInterrupt:
         history.stopped = f"interrupted in epoch {epoch}"
         progress.stopped(f"{history.stopped}: the model keeps what it has learned")

@@ -270,6 +270,8 @@ BAD_CALLS = {
         lambda: npae.check_gradients(npae.ReLU(), X, max_elements=0), ValueError, "max_elements >= 1", "0"),
     "check, not a model": (lambda: npae.check_gradients(len, X), TypeError, "a layer, a loss or", "builtin"),
     "check, no target": (lambda: npae.check_gradients(npae.MSE(), X), ValueError, "a target", "None"),
+    "check, kinks": (
+        lambda: npae.check_gradients(npae.ReLU(), X, method="complex"), ValueError, "an analytic model", "kinks"),
     "check, strings": (lambda: npae.check_gradients(npae.ReLU(), [["a"]]), TypeError, "real numbers", "<U1"),
     "save, not a model": (lambda: npae.save({}, "never-written.npz"), TypeError, "AE, DAE or PCA", "dict"),
 }  # fmt: skip
