@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npae.arrays import Array, ArrayLike, RandomState
 from npae.corruptions import CORRUPTIONS, Corruption
 from npae.estimator import Estimator
 from npae.layers import ACTIVATIONS, Activation, Identity, Sequential, Sigmoid
@@ -31,7 +32,6 @@ from npae.networks import copied, mirrored
 from npae.optimizers import OPTIMIZERS, Optimizer
 from npae.progress import Progress
 from npae.training import corrupt, evaluate, in_blocks, train
-from npae.typing import Array, ArrayLike, RandomState
 from npae.validation import as_count, as_dtype, as_generator, as_member, as_table
 
 Self = TypeVar("Self", bound="AE")

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from npae.typing import Array
+from npae.arrays import Array
 from npae.validation import as_real
 
 Corruption: TypeAlias = "Callable[[Array, np.random.Generator], Array]"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeVar
 
-from npae.typing import Array, ArrayLike
+from npae.arrays import Array, ArrayLike
 
 Self = TypeVar("Self", bound="Estimator")
 

@@ -24,8 +24,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from npae.arrays import Array, ArrayLike, RandomState
 from npae.parameter import Parameter
-from npae.typing import Array, ArrayLike, RandomState
 from npae.validation import as_count, as_generator, as_numbers, as_real
 
 TOLERANCE = {"central": 1e-7, "complex": 1e-12}

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae.typing import Array
+from npae.arrays import Array
 
 Initializer: TypeAlias = "Callable[[np.random.Generator, int, int, DTypeLike], Array]"
 

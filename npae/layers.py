@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npae import kernels
+from npae.arrays import Array, ArrayLike
 from npae.initializers import INITIALIZERS
 from npae.parameter import Parameter
-from npae.typing import Array, ArrayLike
 from npae.validation import as_count, as_dtype, as_generator, as_input, as_real
 
 

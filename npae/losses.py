@@ -26,7 +26,7 @@ from functools import lru_cache
 import numpy as np
 
 from npae import kernels
-from npae.typing import Array, ArrayLike
+from npae.arrays import Array, ArrayLike
 from npae.validation import as_count, as_pair, as_real
 
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from npae import kernels
+from npae.arrays import Array
 from npae.parameter import Parameter
-from npae.typing import Array
 from npae.validation import as_count, as_real
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npae.typing import Array
+from npae.arrays import Array
 
 
 class Parameter:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from npae.arrays import Array, ArrayLike
 from npae.estimator import Estimator
-from npae.typing import Array, ArrayLike
 from npae.validation import as_count, as_table
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from npae.arrays import Array
 from npae.autoencoder import AE, DAE
 from npae.corruptions import CORRUPTIONS
 from npae.estimator import Estimator
@@ -27,7 +28,6 @@ from npae.losses import LOSSES
 from npae.optimizers import OPTIMIZERS, Constant, Cosine
 from npae.pca import PCA
 from npae.training import History
-from npae.typing import Array
 
 FORMAT_VERSION = 1
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npae.typing import Array
+from npae.arrays import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

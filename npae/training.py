@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from npae.arrays import Array
 from npae.corruptions import Corruption
 from npae.layers import Layer
 from npae.losses import Loss
 from npae.optimizers import Optimizer
 from npae.parameter import flatten
 from npae.progress import Progress
-from npae.typing import Array
 
 ROWS_AT_A_TIME = 1024  # how many rows run through a network at once where no gradient is needed
 

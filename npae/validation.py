@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae.typing import Array, ArrayLike, RandomState
+from npae.arrays import Array, ArrayLike, RandomState
 
 T = TypeVar("T")
 

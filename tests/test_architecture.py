@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parent.parent
 
 # Each floor may import from the floors below it; a room's own extra neighbours stand behind it.
 FLOORS = [
-    {"typing"},
+    {"arrays"},
     {"kernels"},
     {"validation", "parameter", "initializers", "progress", "gradcheck"},
     {"layers", "losses", "optimizers", "corruptions", "estimator"},
@@ -27,7 +27,7 @@ FLOORS = [
     {"persistence"},
 ]
 NEIGHBOURS = {"gradcheck": {"parameter", "validation"}}
-SHEDS = {"datasets": {"typing"}, "plots": {"typing", "autoencoder"}}  # plots: for its annotations alone
+SHEDS = {"datasets": {"arrays"}, "plots": {"arrays", "autoencoder"}}  # plots: for its annotations alone
 
 
 def rooms():

@@ -1,7 +1,12 @@
 """The estimators: what they learn, and how they behave in a program."""
 
 import copy
+import os
 import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -271,6 +276,29 @@ def test_ctrl_c_ends_the_fit_with_a_usable_model(capsys):
     assert len(dae.history_.loss) == 1
     assert np.isfinite(dae.reconstruct(X)).all()
     assert "interrupted in epoch 2: the model keeps what it has learned" in capsys.readouterr().err
+
+
+LONG_FIT = """
+import numpy as np, npae
+X = np.random.default_rng(0).random((500, 20))
+ae = npae.AE(hidden=(30,), latent_dim=4, epochs=1_000_000, random_state=0, verbose=True).fit(X)
+assert np.isfinite(ae.reconstruct(X)).all() and len(ae.history_.loss) == len(ae.history_.seconds) >= 1
+print(npae.backend_name(), ae.history_.stopped)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a POSIX signal")
+def test_a_real_ctrl_c_ends_a_real_fit(backend):
+    environment = os.environ | {"NPAE_BACKEND": backend, "PYTHONPATH": str(Path(npae.__file__).parent.parent)}
+    command = [sys.executable, "-c", LONG_FIT]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as fit:
+        for line in fit.stderr:
+            if line.startswith("epoch 20/"):
+                break
+        fit.send_signal(signal.SIGINT)
+        out, err = fit.communicate(timeout=60)
+    assert fit.returncode == 0, err
+    assert out.startswith(f"{backend} interrupted in epoch ")
 
 
 def test_divergence_names_the_epoch_and_remedies_and_keeps_the_earlier_fit():

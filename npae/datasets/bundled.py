@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npae.typing import Array
+from npae.arrays import Array
 
 
 def digits(labels: bool = False) -> tuple[Array, ...]:

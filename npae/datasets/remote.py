@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npae.typing import Array
+from npae.arrays import Array
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",

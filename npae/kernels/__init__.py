@@ -19,8 +19,8 @@ from typing import Protocol
 
 import numpy as np
 
+from npae.arrays import Array
 from npae.kernels import numpy_backend
-from npae.typing import Array
 
 __all__ = ["BACKENDS", "Backend", "backend_name", "of", "use_backend"]
 

@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numba import prange
 
-from npae.typing import Array
+from npae.arrays import Array
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -123,7 +123,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
 def dense(x: Array, W: Array, b: Array) -> Array:
     if b.shape != W.shape[1:]:
         raise ValueError(f"dense expected b of shape {W.shape[1:]}, got {b.shape}.")
-    return _multiply(x, W, np.ascontiguousarray(b), None)
+    return _multiply(x, W, _plain(b), None)
 
 
 def _multiply(a: Array, b: Array, bias: Array, out: Array | None) -> Array:

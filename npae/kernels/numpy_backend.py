@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npae.typing import Array
+from npae.arrays import Array
 
 name = "numpy"
 
