@@ -42,12 +42,10 @@ def as_table(
     expected = f"{who} expected {name} of shape (n, {'d' if width is None else width})"
     raw = as_numbers(X, who, name)
     if raw.ndim != 2:
-        hint = ""
-        if raw.ndim == 1:
-            hint = f": for one row pass {name}.reshape(1, -1), for one column {name}.reshape(-1, 1)"
-        elif raw.ndim > 2:
-            hint = f": flatten each item with {name}.reshape(len({name}), -1)"
-        raise ValueError(f"{expected}, got {raw.shape}{hint}.")
+        hint = f"flatten each item with {name}.reshape(len({name}), -1)"
+        if raw.ndim < 2:
+            hint = f"for one row pass np.reshape({name}, (1, -1)), for one column np.reshape({name}, (-1, 1))"
+        raise ValueError(f"{expected}, got {raw.shape}: {hint}.")
     if width is not None and raw.shape[1] != width:
         raise ValueError(f"{expected}, got {raw.shape}: give it the {width} columns it was built for.")
     if 0 in raw.shape:
@@ -61,16 +59,16 @@ def as_table(
     return table
 
 
-def as_numbers(X: ArrayLike, who: str, name: str = "X") -> Array:
-    """`X` as an array of real numbers of whatever shape and dtype it has."""
+def as_numbers(x: ArrayLike, who: str, name: str = "X", *, complex_too: bool = False) -> Array:
+    """`x` as an array of numbers of whatever shape and dtype it has; the complex step needs complex ones."""
     try:
-        raw = np.asarray(X)
+        raw = np.asarray(x)
     except ValueError as error:  # rows of different lengths
         raise ValueError(
             f"{who} expected {name} as a rectangular table of numbers, got rows of unequal shape: "
             "give every row the same number of values."
         ) from error
-    if raw.dtype.kind not in "fiub":
+    if raw.dtype.kind not in ("fiubc" if complex_too else "fiub"):
         raise TypeError(
             f"{who} expected {name} as real numbers, got dtype {raw.dtype}: "
             f"convert it first, for example with np.asarray({name}, dtype=float)."
@@ -91,10 +89,8 @@ def _refuse_non_finite(table: Array, who: str, name: str) -> None:
 
 def as_pair(a: ArrayLike, b: ArrayLike, who: str) -> tuple[Array, Array]:
     """A prediction and its target as floating arrays of one dtype and one non-empty 2-D shape."""
-    prediction, target = np.asarray(a), np.asarray(b)
-    for array, name in ((prediction, "prediction"), (target, "target")):
-        if array.dtype.kind not in "fiubc":
-            raise TypeError(f"{who} expected {name} as numbers, got dtype {array.dtype}: convert it first.")
+    prediction = as_numbers(a, who, "prediction", complex_too=True)
+    target = as_numbers(b, who, "target")
     if prediction.ndim != 2 or prediction.shape != target.shape or prediction.size == 0:
         raise ValueError(
             f"{who} expected prediction and target of one shape (n, d) with n, d >= 1, "
@@ -106,9 +102,7 @@ def as_pair(a: ArrayLike, b: ArrayLike, who: str) -> tuple[Array, Array]:
 
 def as_input(x: ArrayLike, who: str, *, width: int | None = None, dtype: DTypeLike | None = None) -> Array:
     """`x` as a batch (n, width) for a layer, in the layer's dtype; complex passes, for the complex step."""
-    batch = np.asarray(x)
-    if batch.dtype.kind not in "fiubc":
-        raise TypeError(f"{who} expected x as numbers, got dtype {batch.dtype}: convert it first.")
+    batch = as_numbers(x, who, "x", complex_too=True)
     if batch.ndim != 2 or (width is not None and batch.shape[1] != width):
         raise ValueError(
             f"{who} expected x of shape (n, {'d' if width is None else width}), got {batch.shape}: "

@@ -19,9 +19,9 @@ def spoiled(value):
 
 # What comes in as X, the error, and a piece of each of its three parts.
 BAD_TABLES = {
-    "wrong rank, one axis": (X[0], ValueError, "shape (n, ", "(6,)", "reshape(1, -1)"),
+    "wrong rank, one axis": (X[0], ValueError, "shape (n, ", "(6,)", "np.reshape("),
     "wrong rank, three axes": (X.reshape(3, 4, 6), ValueError, "shape (n, ", "(3, 4, 6)", "flatten"),
-    "a number": (3.0, ValueError, "shape (n, ", "()", "."),
+    "a number": (3.0, ValueError, "shape (n, ", "()", "np.reshape("),
     "no rows": (X[:0], ValueError, "at least one row", "(0, ", "pass some data"),
     "no columns": (X[:, :0], ValueError, "(n, ", "(12, 0)", ":"),
     "NaN": (spoiled(np.nan), ValueError, "finite", "nan at row 3, column 1", "remove or fill"),
@@ -233,7 +233,9 @@ BAD_CALLS = {
     "Sequential, twice": (lambda: npae.Sequential(*[npae.ReLU()] * 2), ValueError, "each layer once", "twice"),
     "MSE, shapes": (lambda: npae.MSE()(X, X[:, :2]), ValueError, "one shape", "(12, 6) and (12, 2)"),
     "MSE, empty": (lambda: npae.MSE()(X[:0], X[:0]), ValueError, "n, d >= 1", "(0, 6)"),
-    "MSE, strings": (lambda: npae.MSE()(X, X.astype(str)), TypeError, "target as numbers", "<U"),
+    "MSE, strings": (lambda: npae.MSE()(X, X.astype(str)), TypeError, "target as real numbers", "<U"),
+    "MSE, ragged": (lambda: npae.MSE()([[1], [1, 2]], [[1], [2]]), ValueError, "rectangular", "unequal"),
+    "Dense, ragged": (lambda: npae.Dense(1, 2, rng=0).forward([[1], [1, 2]]), ValueError, "rectangular", "unequal"),
     "BCE, rank": (lambda: npae.BCE()([0.5], [0.5]), ValueError, "one shape", "(1,)"),
     "SSIM, shape": (lambda: npae.SSIM(28), ValueError, "(height, width)", "28"),
     "SSIM, colour": (lambda: npae.SSIM((28, 28, 3)), ValueError, "(height, width)", "(28, 28, 3)"),
