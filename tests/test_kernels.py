@@ -187,10 +187,13 @@ def test_compiled_loops_are_not_entered_with_shapes_that_do_not_match():
 
 
 @needs_numba
-def test_out_may_share_memory_with_an_operand():
-    a = np.random.default_rng(0).standard_normal((40, 40))
-    expected = a @ a
-    np.testing.assert_allclose(numba_backend.matmul(a, a, out=a), expected, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("shared", ["a", "b", "both"])
+def test_out_may_share_memory_with_an_operand(shared):
+    a, b = np.random.default_rng(0).standard_normal((2, 100, 100))
+    b = a if shared == "both" else b
+    expected = a @ b
+    got = numba_backend.matmul(a, b, out=b if shared == "b" else a)
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
 
 
 FIT = """

@@ -133,7 +133,7 @@ def _multiply(a: Array, b: Array, bias: Array, out: Array | None) -> Array:
     if out is not None and (out.shape != shape or out.dtype != a.dtype):
         raise ValueError(f"matmul expected out of shape {shape} and {a.dtype}, got {out.shape} and {out.dtype}.")
     direct = out is not None and out.flags.c_contiguous and out.flags.writeable
-    direct = direct and not np.may_share_memory(out, a) and not np.may_share_memory(out, b)
+    direct = direct and not np.may_share_memory(out, a)  # b may: it is packed before c is written
     c = out if out is not None and direct else np.empty(shape, a.dtype)
     panels = np.zeros(((shape[1] + PANEL - 1) // PANEL, a.shape[1], PANEL), a.dtype)
     with _turn:
