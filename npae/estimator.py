@@ -68,6 +68,13 @@ class Estimator:
             setattr(self, name, value)
         return self
 
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks before it puts an estimator into a pipeline or a search; only it calls this."""
+        from sklearn.utils import Tags, TargetTags, TransformerTags
+
+        transformer = TransformerTags(preserves_dtype=["float32", "float64"])
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=transformer)
+
     def _learned(self, attribute: str) -> Any:
         """What fit has learned under that name.
 

@@ -73,7 +73,8 @@ def test_only_the_numba_backend_imports_numba_and_only_plots_imports_matplotlib(
         }
         assert "numba" not in modules or path.name == "numba_backend.py"
         assert "matplotlib" not in modules or path.name == "plots.py"
-        assert not modules & {"scipy", "sklearn", "torch", "jax", "pickle"}
+        assert "sklearn" not in modules or path.name == "estimator.py"  # in a hook that scikit-learn calls
+        assert not modules & {"scipy", "torch", "jax", "pickle"}
 
 
 def run(program):

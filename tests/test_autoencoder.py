@@ -171,6 +171,22 @@ def test_the_constructor_only_stores_and_parameters_can_be_read_and_set():
     assert npae.AE().get_params() == {k: v for k, v in npae.DAE().get_params().items() if k != "corruption"}
 
 
+def test_scikit_learns_tools_take_the_estimators_where_it_is_installed():
+    base = pytest.importorskip("sklearn.base")
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X = table()
+    for model in (npae.AE(**QUICK), npae.DAE(**QUICK, corruption=npae.MaskingNoise(0.2)), npae.PCA(2)):
+        assert base.clone(model).get_params() == model.get_params()
+        pipeline = make_pipeline(StandardScaler(), model).fit(X)
+        assert pipeline.transform(X).shape == (60, 2)
+        np.testing.assert_allclose(pipeline.inverse_transform(pipeline.transform(X)).shape, X.shape)
+    search = GridSearchCV(npae.AE(**(QUICK | {"epochs": 60})), {"latent_dim": [1, 3]}, cv=3).fit(X)
+    assert search.best_params_ == {"latent_dim": 3}
+
+
 def test_validation_loss_is_recorded_and_falls():
     X, V = table(), table(seed=1)
     history = npae.AE(**(QUICK | {"epochs": 30})).fit(X, validation=V).history_
