@@ -63,6 +63,11 @@ class History:
         self.learning_rate.append(learning_rate)
         self.seconds.append(seconds)
 
+    def drop_unfinished(self) -> None:
+        """Forget what an interrupted `add` has left: `seconds` comes last, so an epoch that has it is whole."""
+        for numbers in (self.loss, self.validation_loss, self.learning_rate):
+            del numbers[len(self.seconds) :]
+
 
 def train(
     network: Layer,
@@ -122,6 +127,7 @@ def train(
                 history.add(total / len(X), held_out, rate, time.perf_counter() - started)
                 progress.epoch(epoch, history.loss[-1], held_out)
     except KeyboardInterrupt:
+        history.drop_unfinished()
         history.stopped = f"interrupted in epoch {epoch}"
         progress.stopped(f"{history.stopped}: the model keeps what it has learned")
     return history

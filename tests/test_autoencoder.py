@@ -294,6 +294,21 @@ def test_ctrl_c_ends_the_fit_with_a_usable_model(capsys):
     assert "interrupted in epoch 2: the model keeps what it has learned" in capsys.readouterr().err
 
 
+def test_an_interrupt_in_the_middle_of_an_entry_leaves_whole_epochs():
+    class Interrupting(list):
+        def append(self, value):
+            if len(self) == 1:
+                raise KeyboardInterrupt
+            super().append(value)
+
+    history = npae.History(learning_rate=Interrupting())
+    history.add(1.0, 2.0, 0.1, 0.5)
+    with pytest.raises(KeyboardInterrupt):
+        history.add(0.5, 1.0, 0.1, 0.5)
+    history.drop_unfinished()
+    assert (history.loss, history.validation_loss, history.learning_rate) == ([1.0], [2.0], [0.1])
+
+
 LONG_FIT = """
 import numpy as np, npae
 X = np.random.default_rng(0).random((500, 20))
