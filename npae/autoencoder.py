@@ -16,6 +16,7 @@ This is the end of the reading path; `pca.py` is the linear special case, solved
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -144,7 +145,8 @@ class AE(Estimator):
         loss = as_member(self.loss, Loss, LOSSES, who, "loss")
         optimizer = as_member(self.optimizer, Optimizer, OPTIMIZERS, who, "optimizer")
         corruption = self._corruption()
-        init_rng, shuffle_rng, noise_rng, validation_rng = as_generator(self.random_state, who).spawn(4)
+        generator = as_generator(self.random_state, who)
+        init_rng, shuffle_rng, noise_rng, validation_rng = copy.deepcopy(generator).spawn(4)
 
         dtype, width = None if self.dtype is None else as_dtype(self.dtype, who), None
         if isinstance(self.encoder, Sequential):  # your own network decides what X must be
@@ -160,6 +162,7 @@ class AE(Estimator):
         network = self._build(X.shape[1], X.dtype, loss, init_rng)
         loss.value_and_gradient(network.forward(X[:1]), X[:1])  # a misfit between them shows here
 
+        generator.spawn(4)  # a generator of yours moves on only now that nothing can be refused any more
         history = train(
             network,
             loss,
@@ -192,7 +195,7 @@ class AE(Estimator):
         """
         decoder: Sequential = self._learned("decoder_")
         link = self.loss_.link
-        return in_blocks(lambda z: link(decoder.forward(z)), self._table(Z, "Z", decoder.n_in))
+        return in_blocks(lambda z: link(decoder.forward(z)), self._table(Z, "Z", decoder.n_in or self.encoder_.n_out))
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Minus the loss of X (n, d) and its reconstruction: higher is better. `y` is ignored.
@@ -269,17 +272,17 @@ class DAE(AE):
         return self.reconstruct(X_noisy)
 
     def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
-        """As for `AE`, with corrupted inputs and clean targets; `rng` draws the noise."""
+        """As for `AE`, with inputs corrupted as `corruption` says now, and clean targets; `rng` draws the noise."""
         network, loss, inputs, target = super().objective(X)
         corruption = self._corruption()
         return Objective(network, loss, corrupt(corruption, inputs, as_generator(rng, "DAE")), target)
 
     def _corruption(self) -> Corruption:
-        if not isinstance(self.corruption, str) and callable(self.corruption):
+        if callable(self.corruption) and not isinstance(self.corruption, type):
             return self.corruption
         if isinstance(self.corruption, str) and self.corruption in CORRUPTIONS:
             return CORRUPTIONS[self.corruption]()
         raise ValueError(
             f"DAE expected corruption as one of {sorted(CORRUPTIONS)} or a callable (x, rng) -> x_noisy, "
-            f"got {self.corruption!r}: choose one of these."
+            f"got {self.corruption!r}: choose one of these, as an object such as npae.MaskingNoise(0.2)."
         )

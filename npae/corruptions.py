@@ -1,7 +1,7 @@
 """Corruptions: how a clean x becomes the noisy x that a denoising autoencoder is shown.
 
 A corruption is a recipe called `corruption(x, rng) -> x_noisy`. It draws fresh noise from `rng` at every
-call, returns a new array of the shape and dtype of x, and leaves x alone. Any function of that form serves.
+call, returns a new floating array of the shape of x, and leaves x alone. Any function of that form serves.
 
 Source: Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010, "Stacked denoising autoencoders", section 3.3.
 """
@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from npae.arrays import Array
-from npae.validation import as_real
+from npae.arrays import Array, ArrayLike, RandomState
+from npae.validation import as_generator, as_numbers, as_real
 
 Corruption: TypeAlias = "Callable[[Array, np.random.Generator], Array]"
 
@@ -52,9 +52,9 @@ class GaussianNoise:
         if self.clip is not None:
             _check_rising(self.clip, "GaussianNoise", "clip")
 
-    def __call__(self, x: Array, rng: np.random.Generator) -> Array:
-        dtype = np.float32 if x.dtype == np.float32 else np.float64
-        noisy = rng.standard_normal(x.shape, dtype=dtype)
+    def __call__(self, x: ArrayLike, rng: RandomState) -> Array:
+        x, rng = _taken(x, rng, "GaussianNoise")
+        noisy = rng.standard_normal(x.shape, dtype=np.float32 if x.dtype == np.float32 else np.float64)
         noisy *= self.std
         noisy += x
         return noisy if self.clip is None else np.clip(noisy, *self.clip, out=noisy)
@@ -82,7 +82,8 @@ class MaskingNoise:
     def __post_init__(self) -> None:
         as_real(self.fraction, "MaskingNoise", "fraction", low=0, high=1)
 
-    def __call__(self, x: Array, rng: np.random.Generator) -> Array:
+    def __call__(self, x: ArrayLike, rng: RandomState) -> Array:
+        x, rng = _taken(x, rng, "MaskingNoise")
         return np.where(rng.random(x.shape) < self.fraction, x.dtype.type(0), x)
 
 
@@ -117,10 +118,17 @@ class SaltAndPepper:
         as_real(self.fraction, "SaltAndPepper", "fraction", low=0, high=1)
         _check_rising((self.low, self.high), "SaltAndPepper", "(low, high)")
 
-    def __call__(self, x: Array, rng: np.random.Generator) -> Array:
+    def __call__(self, x: ArrayLike, rng: RandomState) -> Array:
+        x, rng = _taken(x, rng, "SaltAndPepper")
         u = rng.random(x.shape)
         noisy = np.where(u < self.fraction, x.dtype.type(self.high), x)
         return np.where(u < self.fraction / 2, x.dtype.type(self.low), noisy)
+
+
+def _taken(x: ArrayLike, rng: RandomState, who: str) -> tuple[Array, np.random.Generator]:
+    """x as a floating array and rng as a generator, so that lists, whole numbers and seeds serve as well."""
+    numbers = as_numbers(x, who, "x")
+    return numbers.astype(np.result_type(numbers, np.float32), copy=False), as_generator(rng, who)
 
 
 def _check_rising(pair: tuple[float, float], who: str, name: str) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from npae.arrays import Array, ArrayLike, RandomState
 from npae.parameter import Parameter
-from npae.validation import as_count, as_generator, as_numbers, as_real
+from npae.validation import as_count, as_generator, as_real, as_table
 
 TOLERANCE = {"central": 1e-7, "complex": 1e-12}
 STEP = {"central": 1e-5, "complex": 1e-20}
@@ -175,7 +175,7 @@ def check_gradients(
     h = as_real(STEP[method] if step is None else step, who, "step", low=0, without=0)
     tolerance = as_real(TOLERANCE[method] if tolerance is None else tolerance, who, "tolerance", low=0)
     rng = as_generator(random_state, who)
-    x = np.array(as_numbers(x, who, "x"), dtype=np.float64)
+    x = as_table(x, who, name="x", dtype=np.float64)
     network, loss, x, target = _problem(model, x, loss, target, rng)
     parameters = network.parameters()
 
@@ -234,8 +234,14 @@ def _problem(
     model: Any, x: Array, loss: Any, target: Any, rng: np.random.Generator
 ) -> tuple[Differentiable, Any, Array, Array | None]:
     """A float64 copy of the network, and the loss, input and target that make a number of it."""
+    who = "check_gradients"
     network: Differentiable
     if hasattr(model, "objective"):  # an estimator: the very loss that its fit minimises
+        if loss is not None or target is not None:
+            raise ValueError(
+                f"{who} expected no loss and no target for {type(model).__name__}, which has its own, got one: "
+                "check model.network_ to choose them."
+            )
         network, loss, x, target = model.objective(x, rng)
     elif hasattr(model, "value_and_gradient"):  # a loss
         network, loss = _Nothing(), model
@@ -243,15 +249,21 @@ def _problem(
         network = model
     else:
         raise TypeError(
-            f"check_gradients expected a layer, a loss or a fitted estimator, got {type(model).__name__}: "
+            f"{who} expected a layer, a loss or a fitted estimator, got {type(model).__name__}: "
             "give it `forward`, `backward` and `parameters`."
         )
-    if loss is not None and target is None:
-        raise ValueError(f"check_gradients expected a target for the loss {loss!r}, got None: pass target=...")
+    if loss is not None and not callable(loss):
+        raise TypeError(f"{who} expected loss as an object such as npae.MSE(), got {loss!r}: pass one.")
+    if (loss is None) != (target is None):
+        raise ValueError(
+            f"{who} expected a loss and its target together, got loss {loss!r} and target {type(target).__name__}: "
+            "pass both or none."
+        )
+    t = None if target is None else as_table(target, who, name="target", dtype=np.float64)
     network = copy.deepcopy(network)
     for p in network.parameters():
         p.value, p.grad = p.value.astype(np.float64), np.zeros(p.value.shape)
-    return network, loss, np.array(x, np.float64), None if target is None else np.array(target, np.float64)
+    return network, loss, np.array(x, np.float64), t
 
 
 def _compare(

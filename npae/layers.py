@@ -82,7 +82,8 @@ def _recall(layer: Layer, memory: Array | None, grad_y: ArrayLike, width: int | 
 class Dense(Layer):
     """y = x W + b: every output is a weighted sum of all inputs.
 
-    Shapes: x (N, n_in), W (n_in, n_out), b (n_out,), y (N, n_out).
+    Shapes: x (N, n_in), W (n_in, n_out), b (n_out,), y (N, n_out). forward keeps x, not a copy: leave that
+    array as it is until backward has run.
 
     Parameters
     ----------
@@ -161,8 +162,8 @@ class Activation(Layer):
 
     def forward(self, x: ArrayLike) -> Array:
         """y = f(x), element by element."""
-        self._y = self._f(as_input(x, type(self).__name__))
-        return self._y
+        self._y = y = self._f(as_input(x, type(self).__name__))
+        return y
 
     def backward(self, grad_y: Array) -> Array:
         """grad_x = grad_y · f'(x), with f' written in terms of y."""
@@ -343,9 +344,7 @@ class Sequential(Layer):
         self.layers = layers
         self.n_in = next((layer.n_in for layer in layers if layer.n_in is not None), None)
         self.n_out = width
-        for i, layer in enumerate(layers):
-            for p in layer.parameters():
-                p.name = f"{i}.{p.name}"
+        _name(self, "")
 
     @property
     def last(self) -> Layer:
@@ -373,6 +372,16 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _name(layer: Layer, prefix: str) -> None:
+    """Name every parameter after its place: "1.0.W" is the W of the first layer of the second."""
+    if isinstance(layer, Sequential):
+        for i, inner in enumerate(layer.layers):
+            _name(inner, f"{prefix}{i}.")
+    else:
+        for p in layer.parameters():
+            p.name = prefix + p.name.rpartition(".")[2]
 
 
 def _parts(layer: Layer) -> Iterator[Layer]:

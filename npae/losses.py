@@ -12,8 +12,9 @@ and the choice of p is the choice of a loss (Bishop, 2006, "Pattern Recognition 
 `SSIM` is no likelihood: it measures what an eye notices, the local structure of an image.
 
 A loss is called `loss(prediction, target) -> (value, grad_prediction)`: value and gradient come out of one
-call under one normaliser, so they cannot drift apart. The value is the mean over every element (n · d).
-`link` turns the network's output into x_hat: sigmoid for BCE, whose outputs are log-odds, else nothing.
+call under one normaliser, so they cannot drift apart. The value is the mean over every element (n · d), for
+SSIM over every window. `link` turns the network's output into x_hat: sigmoid for BCE, whose outputs are
+log-odds, else nothing.
 
 Next: `optimizers.py`, which walks down the gradient.
 """

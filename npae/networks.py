@@ -10,7 +10,7 @@ Next: `training.py` teaches such a network, `autoencoder.py` puts both together.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +42,8 @@ def mirrored(
     >>> mirrored(784, (128,), 32, "relu", "sigmoid", dtype=np.float32, rng=np.random.default_rng(0)).layers[1]
     Sequential(Dense(32, 128), ReLU(), Dense(128, 784), Sigmoid())
     """
+    if isinstance(hidden, Iterator):  # the next fit would find it empty
+        raise TypeError(f"{who} expected hidden as widths to keep, got {hidden!r}: pass a tuple.")
     inner: Any = hidden if isinstance(hidden, Iterable) else (hidden,)
     widths = [n_features, *(as_count(h, who, "each width in hidden") for h in inner)]
     widths.append(as_count(latent_dim, who, "latent_dim"))
@@ -64,12 +66,14 @@ def copied(encoder: Any, decoder: Any, n_features: int, *, dtype: DTypeLike, who
             f"{who} expected encoder and decoder both as Sequential, got {encoder!r} and {decoder!r}: "
             "pass both or none."
         )
-    if decoder.n_out not in (n_features, None):
+    network = Sequential(*copy.deepcopy((encoder, decoder)))
+    if network.n_out not in (n_features, None):
         raise ValueError(
             f"{who} expected a decoder that returns the {n_features} columns of X, got {decoder!r} with "
-            f"{decoder.n_out} outputs: make its last width {n_features}."
+            f"{network.n_out} outputs: make its last width {n_features}."
         )
-    network = Sequential(*copy.deepcopy((encoder, decoder)))
+    if not network.parameters():
+        raise ValueError(f"{who} expected layers that learn, got {network!r}: put a Dense into it.")
     for p in network.parameters():
         p.value, p.grad = p.value.astype(dtype), p.grad.astype(dtype)
     return network

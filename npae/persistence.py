@@ -2,8 +2,7 @@
 
 The header says what the object is: its class, its constructor arguments and what it has learned, each as
 plain JSON, with a name such as "array3" where an array belongs. So a file is data, and loading it runs
-nothing. `save` writes under another name first and then renames: what stood there before is lost only
-once the new file is whole.
+nothing. What stood at the path before is lost only once the new file is whole.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +20,11 @@ from npae.arrays import Array
 from npae.autoencoder import AE, DAE
 from npae.corruptions import CORRUPTIONS
 from npae.estimator import Estimator
+from npae.files import write_whole
 from npae.layers import ACTIVATIONS, ELU, Dense, Layer, LeakyReLU, Sequential
 from npae.losses import LOSSES
 from npae.optimizers import OPTIMIZERS, Constant, Cosine
+from npae.parameter import flatten
 from npae.pca import PCA
 from npae.training import History
 
@@ -71,18 +70,7 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
         "learned": {k: _pack(v, k, arrays) for k, v in learned.items()},
     }
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    path = Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-        try:
-            np.savez(stream, header=text, **arrays)  # type: ignore[arg-type]
-            stream.flush()
-            os.fsync(stream.fileno())
-            stream.close()
-            os.replace(stream.name, path)
-        except BaseException:
-            stream.close()
-            os.unlink(stream.name)
-            raise
+    write_whole(path, lambda stream: np.savez(stream, header=text, **arrays))  # type: ignore[arg-type]
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -108,6 +96,7 @@ def load(path: str | os.PathLike[str]) -> Any:
             setattr(model, name, _unpack(value, arrays))
         if isinstance(model, AE):
             model.encoder_, model.decoder_ = model.network_.layers
+            flatten(model.network_.parameters())
         return model
     except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
@@ -128,7 +117,7 @@ def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
         key = f"array{len(arrays)}"
         arrays[key] = value
         return {"array": key}
-    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+    if name == "dtype" or isinstance(value, np.dtype):
         return {"dtype": np.dtype(value).name}
     if type(value) is Sequential:
         return {"Sequential": [_pack(layer, name, arrays) for layer in value.layers]}
@@ -140,9 +129,11 @@ def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     if _RECIPES.get(type(value).__name__) is type(value):
         fields = {f.name: _pack(getattr(value, f.name), name, arrays) for f in dataclasses.fields(value)}
         return {type(value).__name__: fields}
+    mend = f"change it first, for example with model.set_params({name}=...)."
+    if name.endswith("_"):
+        mend = "it was learned with an object of yours, so keep the model with pickle or the weights with np.savez."
     raise TypeError(
-        f"save expected {name} to be npae's own or plain data, got {value!r}, which a file cannot hold: "
-        f"change it first, for example with model.set_params({name}=...)."
+        f"save expected {name} to be npae's own or plain data, got {value!r}, which a file cannot hold: {mend}"
     )
 
 

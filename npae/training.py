@@ -124,6 +124,8 @@ def train(
                 if not np.isfinite(parameters[0].value).all():
                     raise _diverged("a parameter that is not finite", epoch, rate)
                 held_out = None if validation is None else evaluate(network, loss, *validation)
+                if held_out is not None and not math.isfinite(held_out):
+                    raise _diverged(f"a validation loss of {held_out}", epoch, rate)
                 history.add(total / len(X), held_out, rate, time.perf_counter() - started)
                 progress.epoch(epoch, history.loss[-1], held_out)
     except KeyboardInterrupt:
@@ -143,7 +145,13 @@ def corrupt(corruption: Corruption, x: Array, rng: np.random.Generator) -> Array
             f"corruption expected to return numbers of shape {x.shape}, got {noisy.dtype} of shape {noisy.shape}: "
             f"let {corruption!r} return a noisy array shaped like its argument."
         )
-    return noisy.astype(x.dtype, copy=False)
+    noisy = noisy.astype(x.dtype, copy=False)
+    if not np.isfinite(noisy).all():
+        raise ValueError(
+            f"corruption expected to return finite numbers, got NaN or infinity from {corruption!r}: "
+            "let it return values that the network can take."
+        )
+    return noisy
 
 
 def evaluate(network: Layer, loss: Loss, inputs: Array, targets: Array) -> float:

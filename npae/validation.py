@@ -46,10 +46,10 @@ def as_table(
         if raw.ndim < 2:
             hint = f"for one row pass np.reshape({name}, (1, -1)), for one column np.reshape({name}, (-1, 1))"
         raise ValueError(f"{expected}, got {raw.shape}: {hint}.")
-    if width is not None and raw.shape[1] != width:
-        raise ValueError(f"{expected}, got {raw.shape}: give it the {width} columns it was built for.")
     if 0 in raw.shape:
         raise ValueError(f"{expected} with at least one row and one column, got {raw.shape}: pass some data.")
+    if width is not None and raw.shape[1] != width:
+        raise ValueError(f"{expected}, got {raw.shape}: give it the {width} columns it was built for.")
     wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
     if wanted not in (np.float32, np.float64):
         wanted = np.dtype(np.float64)
@@ -169,6 +169,11 @@ def as_dtype(value: Any, who: str) -> np.dtype[Any]:
 def as_generator(random_state: RandomState, who: str) -> np.random.Generator:
     """The generator that a seed stands for, the generator itself, or a fresh one for None."""
     if isinstance(random_state, np.random.Generator):
+        if not hasattr(random_state.bit_generator.seed_seq, "spawn"):
+            raise TypeError(
+                f"{who} expected a generator that can spawn others, got one from {random_state.bit_generator!r} "
+                "without a seed sequence: pass np.random.default_rng(0), for example."
+            )
         return random_state
     if random_state is None:
         return np.random.default_rng()

@@ -20,14 +20,14 @@ CHECKOUT = Path(__file__).parent.parent
 FLOORS = [
     {"arrays"},
     {"kernels"},
-    {"validation", "parameter", "initializers", "progress", "gradcheck"},
+    {"validation", "parameter", "initializers", "progress", "gradcheck", "files"},
     {"layers", "losses", "optimizers", "corruptions", "estimator"},
     {"networks", "training", "pca"},
     {"autoencoder"},
     {"persistence"},
 ]
 NEIGHBOURS = {"gradcheck": {"parameter", "validation"}}
-SHEDS = {"datasets": {"arrays"}, "plots": {"arrays", "autoencoder"}}  # plots: for its annotations alone
+SHEDS = {"datasets": {"arrays", "files"}, "plots": {"arrays", "autoencoder"}}  # plots: for its annotations alone
 
 
 def rooms():

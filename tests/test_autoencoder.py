@@ -157,6 +157,22 @@ def test_a_generator_may_stand_for_the_seed():
     np.testing.assert_array_equal(a, b)
 
 
+def test_a_generator_moves_on_with_a_fit_but_not_with_a_refusal():
+    X, rng = table(), np.random.default_rng(5)
+    ae = npae.AE(**(QUICK | {"random_state": rng}))
+    for bad in (X * np.nan, X[:0]):
+        with pytest.raises(ValueError, match="expected"):
+            ae.fit(bad)
+    with pytest.raises(ValueError, match="hidden"):
+        ae.set_params(hidden=(0,)).fit(X)
+    ae.set_params(hidden=QUICK["hidden"])
+    codes = ae.fit(X).encode(X)
+    np.testing.assert_array_equal(
+        codes, npae.AE(**(QUICK | {"random_state": np.random.default_rng(5)})).fit(X).encode(X)
+    )
+    assert not np.array_equal(ae.fit(X).encode(X), codes)
+
+
 def test_the_constructor_only_stores_and_parameters_can_be_read_and_set():
     nonsense = npae.AE(hidden=-3, latent_dim="two", loss=object, epochs=None)
     assert nonsense.hidden == -3
@@ -259,6 +275,12 @@ def test_your_own_networks_decide_the_dtype_unless_you_do():
     assert own.set_params(dtype=np.float64).fit(table()).encode(table()).dtype == np.float64
 
 
+def test_names_of_parameters_follow_the_outermost_network():
+    inner = npae.Sequential(npae.Dense(3, 2, rng=0))
+    npae.Sequential(inner, npae.Tanh())
+    assert [p.name for p in npae.Sequential(npae.Tanh(), inner).parameters()] == ["1.0.W", "1.0.b"]
+
+
 def test_objects_may_stand_for_every_name():
     ae = npae.AE(
         hidden=5, latent_dim=2, activation=npae.LeakyReLU(0.2), output=npae.Sigmoid(), loss=npae.MSE(),
@@ -340,6 +362,12 @@ def test_divergence_names_the_epoch_and_remedies_and_keeps_the_earlier_fit():
     with pytest.raises(RuntimeError, match=r"in epoch \d+: it diverged. Lower the learning rate \(now 1e\+30\)"):
         ae.set_params(optimizer=wild, epochs=50).fit(X)
     np.testing.assert_array_equal(ae.encode(X), before)
+
+
+def test_a_validation_loss_that_is_not_finite_is_noticed():
+    far = np.full((3, 6), 1e30, np.float32)
+    with pytest.raises(RuntimeError, match="a validation loss of inf in epoch 1"):
+        npae.AE(**QUICK).fit(table(dtype=np.float32), validation=far)
 
 
 def test_a_step_that_diverges_last_is_noticed_too():

@@ -23,7 +23,7 @@ BAD_TABLES = {
     "wrong rank, three axes": (X.reshape(3, 4, 6), ValueError, "shape (n, ", "(3, 4, 6)", "flatten"),
     "a number": (3.0, ValueError, "shape (n, ", "()", "np.reshape("),
     "no rows": (X[:0], ValueError, "at least one row", "(0, ", "pass some data"),
-    "no columns": (X[:, :0], ValueError, "(n, ", "(12, 0)", ":"),
+    "no columns": (X[:, :0], ValueError, "(n, ", "(12, 0)", "pass some data"),
     "NaN": (spoiled(np.nan), ValueError, "finite", "nan at row 3, column 1", "remove or fill"),
     "infinity": (spoiled(np.inf), ValueError, "finite", "inf at row 3, column 1", "remove or fill"),
     "minus infinity": (spoiled(-np.inf), ValueError, "finite", "-inf at row 3", "remove or fill"),
@@ -143,6 +143,8 @@ BAD_ARGUMENTS = [
     ({"dtype": "wide"}, ValueError, "dtype float32 or float64", "'wide'"),
     ({"encoder": "narrow", "decoder": "wide"}, TypeError, "both as Sequential", "'narrow'"),
     ({"random_state": -1}, ValueError, "random_state >= 0", "-1"),
+    ({"hidden": iter([5])}, TypeError, "hidden as widths to keep", "iterator"),
+    ({"random_state": np.random.Generator(np.random.RandomState(0)._bit_generator)}, TypeError, "spawn", "MT19937"),
     ({"random_state": "seed"}, TypeError, "random_state as a whole number", "'seed'"),
     ({"encoder": npae.Sequential(npae.Dense(6, 2, rng=0))}, TypeError, "both as Sequential", "None"),
     ({"decoder": npae.Dense(2, 6, rng=0)}, TypeError, "both as Sequential", "Dense(2, 6)"),
@@ -163,10 +165,12 @@ def test_a_bad_argument_is_refused_by_fit_and_keeps_what_was_learned(argument, e
     [
         ("poisson", ValueError, ("corruption as one of", "'poisson'", "choose")),
         (0.5, ValueError, ("corruption as one of", "0.5", "choose")),
+        (npae.GaussianNoise, ValueError, ("corruption as one of", "GaussianNoise", "as an object")),
+        (lambda x, rng: x * np.nan, ValueError, ("finite numbers", "NaN or infinity", "let it return")),
         (lambda x, rng: x[:, :3], ValueError, ("return numbers of shape", "(4, 3)", "shaped like its argument")),
         (lambda x, rng: x.astype(str), ValueError, ("return numbers of shape", "<U", "shaped like its argument")),
     ],
-    ids=["unknown", "number", "narrow", "strings"],
+    ids=["unknown", "number", "a class", "NaN", "narrow", "strings"],
 )
 def test_a_bad_corruption_is_refused(corruption, error, parts):
     dae = npae.DAE(**QUICK).fit(X)
@@ -193,6 +197,10 @@ def test_own_networks_that_do_not_fit_the_data_are_refused():
     refuses(
         lambda: ae(6, 2, 2, 5).fit(X), ValueError, "returns the 6 columns of X", "5 outputs", "make its last width 6"
     )
+    bent = npae.AE(encoder=npae.Sequential(npae.Dense(6, 5, rng=0)), decoder=npae.Sequential(npae.Tanh()))
+    refuses(lambda: bent.fit(X), ValueError, "returns the 6 columns of X", "5 outputs", "make its last width 6")
+    empty = npae.AE(encoder=npae.Sequential(npae.Tanh()), decoder=npae.Sequential(npae.Tanh()))
+    refuses(lambda: empty.fit(X), ValueError, "layers that learn", "Tanh()", "put a Dense into it")
     refuses(lambda: ae(6, 2, 3, 6).fit(X), ValueError, "take the 2 outputs", "3 inputs", "make the widths equal")
 
 
@@ -271,7 +279,16 @@ BAD_CALLS = {
     "check, max_elements": (
         lambda: npae.check_gradients(npae.ReLU(), X, max_elements=0), ValueError, "max_elements >= 1", "0"),
     "check, not a model": (lambda: npae.check_gradients(len, X), TypeError, "a layer, a loss or", "builtin"),
-    "check, no target": (lambda: npae.check_gradients(npae.MSE(), X), ValueError, "a target", "None"),
+    "check, no target": (lambda: npae.check_gradients(npae.MSE(), X), ValueError, "its target together", "NoneType"),
+    "check, no loss": (lambda: npae.check_gradients(npae.ReLU(), X, target=X), ValueError, "together", "loss None"),
+    "check, a name": (
+        lambda: npae.check_gradients(npae.ReLU(), X, loss="mse", target=X), TypeError, "npae.MSE()", "'mse'"),
+    "check, target of strings": (
+        lambda: npae.check_gradients(npae.MSE(), X, target=X.astype(str)), TypeError, "target as real", "<U"),
+    "check, two losses": (
+        lambda: npae.check_gradients(MODELS["AE"](), X, loss=npae.MSE(), target=X), ValueError, "no loss", "got one"),
+    "check, NaN": (lambda: npae.check_gradients(npae.ReLU(), X * np.nan), ValueError, "finite x", "nan"),
+    "check, empty": (lambda: npae.check_gradients(npae.ReLU(), X[:0]), ValueError, "at least one row", "(0, 6)"),
     "check, kinks": (
         lambda: npae.check_gradients(npae.ReLU(), X, method="complex"), ValueError, "an analytic model", "kinks"),
     "check, strings": (lambda: npae.check_gradients(npae.ReLU(), [["a"]]), TypeError, "real numbers", "<U1"),

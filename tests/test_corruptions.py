@@ -24,6 +24,15 @@ def test_shape_and_dtype_stay_and_x_is_untouched(corruption, x, seed):
         np.testing.assert_array_equal(noisy, corruption(clean, np.random.default_rng(seed)))
 
 
+def test_lists_whole_numbers_and_seeds_serve_as_well():
+    for corruption in ALL:
+        assert corruption([[1, 2], [3, 4]], 0).shape == (2, 2)
+    salted = npae.SaltAndPepper(1.0, low=-0.5, high=0.9)(np.ones((100, 10), np.uint8), 0)
+    assert salted.dtype == np.float32
+    np.testing.assert_allclose(np.unique(salted), [-0.5, 0.9], rtol=1e-6)
+    assert npae.GaussianNoise(0.1)(np.ones((2, 2), np.int64), 0).dtype == np.float64
+
+
 @pytest.mark.parametrize("corruption", ALL, ids=repr)
 def test_noise_is_fresh_at_every_call(corruption):
     x, rng = np.full((50, 50), 0.5), np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """What is saved comes back, bit for bit; what cannot be saved or loaded says why."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -25,8 +26,14 @@ MODELS = {
     "AE, own networks": lambda: npae.AE(**own()),
     "DAE": lambda: npae.DAE(**QUICK, corruption=npae.GaussianNoise(0.2, clip=(0, 1)), activation="elu"),
     "DAE, by name": lambda: npae.DAE(**QUICK, corruption="salt_and_pepper", activation=npae.LeakyReLU(0.2)),
+    "AE, dtype a type": lambda: npae.AE(**QUICK, dtype=float),
     "PCA": lambda: npae.PCA(3),
 }
+
+
+def dtype_of(model):
+    """However it was spelled."""
+    return {} if getattr(model, "dtype", None) is None else {"dtype": np.dtype(model.dtype)}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -35,13 +42,16 @@ def test_a_model_comes_back_bit_for_bit(name, tmp_path):
     npae.save(model, tmp_path / "model.npz")
     twin = npae.load(tmp_path / "model.npz")
     assert type(twin) is type(model)
-    assert repr(twin.get_params()) == repr(model.get_params())
+    assert repr(twin.set_params(**dtype_of(twin)).get_params()) == repr(
+        model.set_params(**dtype_of(model)).get_params()
+    )
     for use in ("encode", "reconstruct"):
         np.testing.assert_array_equal(getattr(twin, use)(X), getattr(model, use)(X))
     assert twin.score(X) == model.score(X)
     if name != "PCA":
         assert twin.history_ == model.history_
         assert twin.encoder_ is twin.network_.layers[0]
+        assert len({id(p.value.base) for p in twin.network_.parameters()}) == 1
         np.testing.assert_array_equal(twin.fit(X).encode(X), model.encode(X))
 
 
@@ -69,6 +79,32 @@ def test_what_a_file_cannot_hold_is_refused_and_the_old_file_stays(model, name, 
         npae.save(model.fit(X), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+class Doubled(npae.MSE):
+    def value_and_gradient(self, prediction, target):
+        value, grad = super().value_and_gradient(prediction, target)
+        return 2 * value, 2 * grad
+
+
+def test_a_model_that_learned_with_an_object_of_yours_says_how_to_keep_it(tmp_path):
+    model = npae.AE(**QUICK, loss=Doubled()).fit(X)
+    with pytest.raises(TypeError, match=r"change it first, for example with model.set_params\(loss=\.\.\.\)"):
+        npae.save(model, tmp_path / "model.npz")
+    with pytest.raises(TypeError, match="learned with an object of yours, so keep the model with pickle"):
+        npae.save(model.set_params(loss="mse"), tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_a_file_has_the_permissions_of_any_new_file_and_keeps_those_it_had(tmp_path):
+    path, model = tmp_path / "model.npz", npae.PCA(1).fit(X)
+    (tmp_path / "any").touch()
+    npae.save(model, path)
+    assert path.stat().st_mode == (tmp_path / "any").stat().st_mode
+    path.chmod(0o664)
+    npae.save(model, path)
+    assert path.stat().st_mode & 0o777 == 0o664
 
 
 def test_a_save_that_fails_midway_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
@@ -100,7 +136,7 @@ def broken(kind, path):
     if kind == "text":
         return path.write_bytes(b"not a model")
     if kind == "a pickle":
-        np.savez(path, header=np.array([object()], dtype=object))
+        return np.savez(path, header=np.array([{"format": "npae"}], dtype=object))
     if kind == "an array":
         with path.open("wb") as stream:
             np.save(stream, X)
@@ -125,7 +161,7 @@ def broken(kind, path):
 
 
 KINDS = [
-    "empty", "truncated", "text", "an array", "another npz", "missing array", "newer", "unknown class",
+    "empty", "truncated", "text", "a pickle", "an array", "another npz", "missing array", "newer", "unknown class",
     "unknown layer", "misfit bias", "not json",
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from npae.arrays import Array
+from npae.files import write_whole
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -144,20 +145,11 @@ def _unpacked(raw: bytes, name: str) -> tuple[bytes | None, str]:
 
 def _keep(name: str, packed: bytes) -> None:
     """Write into the cache, whole or not at all; a cache that cannot be written is no reason to fail."""
-    import tempfile
-
-    folder, temporary = cache_folder(), None
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.", delete=False) as stream:
-            temporary = stream.name
-            stream.write(packed)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, folder / f"{name}.gz")
+        write_whole(folder / f"{name}.gz", lambda stream: stream.write(packed))
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         warnings.warn(f"npae could not keep {name} in {folder}: {error}", RuntimeWarning, stacklevel=2)
 
 

@@ -6,7 +6,8 @@ never know which they got:
 
     y = kernels.of(x, W).dense(x, W, b)
 
-Numba serves float32 and float64; anything else (the complex numbers of a complex step) goes to NumPy.
+Numba serves float32 and float64; anything else (the complex numbers of a complex step) goes to NumPy, and so
+does a forked child where numba's threads run on OpenMP, which does not survive a fork.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Backend(Protocol):
     """What a backend provides; `numpy_backend` says what each function means."""
 
     name: str
+
+    def survives_fork(self) -> bool: ...
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
     def dense(self, x: Array, W: Array, b: Array) -> Array: ...
@@ -153,3 +156,13 @@ def _load(name: str, source: str = "use_backend") -> Backend:
             'Install it with `pip install "npae[fast]"`, or choose the backend "numpy".'
         ) from error
     return backend
+
+
+def _check_after_fork() -> None:
+    global _active
+    if _active is not None and not _active.survives_fork():
+        _active = numpy_backend
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_check_after_fork)

@@ -11,7 +11,6 @@ This is the only module that imports numba; `kernels._load` imports it when it i
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -34,17 +33,19 @@ ROWS = 32  # rows of a that one step of the parallel loop takes
 RELU, LEAKY_RELU, ELU, SIGMOID, TANH = range(5)
 
 # Numba's portable threading layer ends the process when two Python threads enter it at once, so they
-# take turns. Each turn uses all cores. A forked child gets a lock that nobody holds.
+# take turns. Each turn uses all cores.
 _turn = threading.Lock()
 
 
-def _new_turn() -> None:
+def survives_fork() -> bool:
+    """Whether a forked child may go on with this backend: not once OpenMP runs, which would end the child."""
     global _turn
-    _turn = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_turn)
+    _turn = threading.Lock()  # the parent's may have been held by a thread that the child does not have
+    try:
+        layer: str = numba.threading_layer()  # type: ignore[attr-defined]
+    except ValueError:  # no parallel loop has run yet
+        return True
+    return layer != "omp"
 
 
 def _compiled(parallel: bool) -> Callable[[Kernel], Kernel]:
@@ -384,17 +385,18 @@ def _adam(
     v: Array,
     step_size: float,
     beta1: float,
+    rest1: float,
     beta2: float,
+    rest2: float,
     eps: float,
     correction1: float,
     correction2: float,
     decay: float,
 ) -> None:
-    one = value.dtype.type(1)
     for block in prange((value.size + BLOCK - 1) // BLOCK):
         for i in range(block * BLOCK, min(value.size, (block + 1) * BLOCK)):
-            m[i] = beta1 * m[i] + (one - beta1) * grad[i]
-            v[i] = beta2 * v[i] + (one - beta2) * grad[i] * grad[i]
+            m[i] = beta1 * m[i] + rest1 * grad[i]
+            v[i] = beta2 * v[i] + rest2 * grad[i] * grad[i]
             direction = (m[i] / correction1) / (math.sqrt(v[i] / correction2) + eps)
             value[i] -= step_size * direction + decay * value[i]
 
@@ -416,7 +418,8 @@ def adam(
     in_place = (value, m, v)
     if not all(a.flags.c_contiguous and a.flags.writeable for a in in_place):
         raise ValueError("adam expected value, m and v as contiguous writable vectors: pass copies.")
-    numbers = (step_size, beta1, beta2, eps, correction1, correction2, decay)
+    rest1, rest2 = 1 - beta1, 1 - beta2  # in float64: float32 would keep three digits of 1 - 0.9999
+    numbers = (step_size, beta1, rest1, beta2, rest2, eps, correction1, correction2, decay)
     with _turn:
         _adam(value.ravel(), _flat(grad), m.ravel(), v.ravel(), *(value.dtype.type(x) for x in numbers))
 

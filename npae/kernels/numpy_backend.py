@@ -15,6 +15,11 @@ from npae.arrays import Array
 name = "numpy"
 
 
+def survives_fork() -> bool:
+    """A forked child may go on with this backend."""
+    return True
+
+
 # --- products ----------------------------------------------------------------------------------
 
 
