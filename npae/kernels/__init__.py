@@ -33,7 +33,7 @@ class Backend(Protocol):
 
     name: str
 
-    def survives_fork(self) -> bool: ...
+    def after_fork(self) -> bool: ...
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
     def dense(self, x: Array, W: Array, b: Array) -> Array: ...
@@ -158,11 +158,12 @@ def _load(name: str, source: str = "use_backend") -> Backend:
     return backend
 
 
-def _check_after_fork() -> None:
+def _after_fork() -> None:
+    """In a forked child: go on with the backend if it can, else with NumPy."""
     global _active
-    if _active is not None and not _active.survives_fork():
+    if _active is not None and not _active.after_fork():
         _active = numpy_backend
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_check_after_fork)
+    os.register_at_fork(after_in_child=_after_fork)

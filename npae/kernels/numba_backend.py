@@ -37,8 +37,8 @@ RELU, LEAKY_RELU, ELU, SIGMOID, TANH = range(5)
 _turn = threading.Lock()
 
 
-def survives_fork() -> bool:
-    """Whether a forked child may go on with this backend: not once OpenMP runs, which would end the child."""
+def after_fork() -> bool:
+    """Make ready in a forked child, and say whether it may go on: not once OpenMP runs, which would end it."""
     global _turn
     _turn = threading.Lock()  # the parent's may have been held by a thread that the child does not have
     try:

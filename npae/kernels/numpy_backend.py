@@ -15,8 +15,8 @@ from npae.arrays import Array
 name = "numpy"
 
 
-def survives_fork() -> bool:
-    """A forked child may go on with this backend."""
+def after_fork() -> bool:
+    """Nothing to make ready in a forked child, which may go on with this backend."""
     return True
 
 
