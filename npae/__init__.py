@@ -7,7 +7,7 @@ from npae import datasets
 from npae.autoencoder import AE, DAE
 from npae.corruptions import GaussianNoise, MaskingNoise, SaltAndPepper
 from npae.gradcheck import GradientReport, check_gradients
-from npae.kernels import backend_name, use_backend
+from npae.kernels import backend_info, backend_name, use_backend
 from npae.layers import ELU, Activation, Dense, Identity, Layer, LeakyReLU, ReLU, Sequential, Sigmoid, Tanh
 from npae.losses import BCE, MSE, SSIM, Loss
 from npae.optimizers import SGD, Adam, Constant, Cosine, Optimizer, Schedule
@@ -48,6 +48,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Tanh",
+    "backend_info",
     "backend_name",
     "check_gradients",
     "datasets",

@@ -14,14 +14,43 @@ from typing import TypeAlias
 
 import numpy as np
 
+from npae import kernels
 from npae.arrays import Array, ArrayLike, RandomState
 from npae.validation import as_generator, as_numbers, as_real
 
 Corruption: TypeAlias = "Callable[[Array, np.random.Generator], Array]"
 
 
+class KeyedNoise:
+    """Noise that is a function of x and one key: `rng` draws the key, and `apply` the noise that it stands for.
+
+    The noise of an element depends on the key and the element's place alone, so the same generator gives the
+    same noise on any backend, in any dtype, and for any number of threads.
+    """
+
+    only_kernels = False  # see `training.only_kernels`
+
+    def __call__(self, x: ArrayLike, rng: RandomState) -> Array:
+        """x_noisy, with fresh noise.
+
+        Raises TypeError or ValueError if x holds no real numbers or rng is no generator, seed or None.
+        """
+        numbers = as_numbers(x, type(self).__name__, "x")
+        numbers = numbers.astype(np.result_type(numbers, np.float32), copy=False)
+        return self.apply(numbers, draw_key(as_generator(rng, type(self).__name__)))
+
+    def apply(self, x: Array, key: Array) -> Array:
+        """x_noisy for a floating x and a key: uint64 of shape (1,)."""
+        raise NotImplementedError
+
+
+def draw_key(rng: np.random.Generator) -> Array:
+    """A fresh key for `KeyedNoise.apply`."""
+    return rng.integers(2**64, size=1, dtype=np.uint64)
+
+
 @dataclass(frozen=True)
-class GaussianNoise:
+class GaussianNoise(KeyedNoise):
     """x_noisy = x + std · e with e ~ N(0, 1) for each element, clipped to `clip` if that is given.
 
     Parameters
@@ -44,6 +73,8 @@ class GaussianNoise:
     True
     """
 
+    only_kernels = True
+
     std: float = 0.5
     clip: tuple[float, float] | None = None
 
@@ -52,16 +83,13 @@ class GaussianNoise:
         if self.clip is not None:
             _check_rising(self.clip, "GaussianNoise", "clip")
 
-    def __call__(self, x: ArrayLike, rng: RandomState) -> Array:
-        x, rng = _taken(x, rng, "GaussianNoise")
-        noisy = rng.standard_normal(x.shape, dtype=np.float32 if x.dtype == np.float32 else np.float64)
-        noisy *= self.std
-        noisy += x
-        return noisy if self.clip is None else np.clip(noisy, *self.clip, out=noisy)
+    def apply(self, x: Array, key: Array) -> Array:
+        low, high = (-np.inf, np.inf) if self.clip is None else self.clip
+        return kernels.of(x).gaussian_noise(x, key, self.std, low, high)
 
 
 @dataclass(frozen=True)
-class MaskingNoise:
+class MaskingNoise(KeyedNoise):
     """x_noisy = 0 with probability `fraction`, else x, for each element on its own.
 
     Raises
@@ -77,18 +105,19 @@ class MaskingNoise:
     True
     """
 
+    only_kernels = True
+
     fraction: float = 0.25
 
     def __post_init__(self) -> None:
         as_real(self.fraction, "MaskingNoise", "fraction", low=0, high=1)
 
-    def __call__(self, x: ArrayLike, rng: RandomState) -> Array:
-        x, rng = _taken(x, rng, "MaskingNoise")
-        return np.where(rng.random(x.shape) < self.fraction, x.dtype.type(0), x)
+    def apply(self, x: Array, key: Array) -> Array:
+        return kernels.of(x).masking_noise(x, key, self.fraction)
 
 
 @dataclass(frozen=True)
-class SaltAndPepper:
+class SaltAndPepper(KeyedNoise):
     """x_noisy = low or high, each with probability `fraction` / 2, else x, for each element on its own.
 
     Parameters
@@ -110,6 +139,8 @@ class SaltAndPepper:
     [True, True, True]
     """
 
+    only_kernels = True
+
     fraction: float = 0.25
     low: float = 0.0
     high: float = 1.0
@@ -118,17 +149,8 @@ class SaltAndPepper:
         as_real(self.fraction, "SaltAndPepper", "fraction", low=0, high=1)
         _check_rising((self.low, self.high), "SaltAndPepper", "(low, high)")
 
-    def __call__(self, x: ArrayLike, rng: RandomState) -> Array:
-        x, rng = _taken(x, rng, "SaltAndPepper")
-        u = rng.random(x.shape)
-        noisy = np.where(u < self.fraction, x.dtype.type(self.high), x)
-        return np.where(u < self.fraction / 2, x.dtype.type(self.low), noisy)
-
-
-def _taken(x: ArrayLike, rng: RandomState, who: str) -> tuple[Array, np.random.Generator]:
-    """x as a floating array and rng as a generator, so that lists, whole numbers and seeds serve as well."""
-    numbers = as_numbers(x, who, "x")
-    return numbers.astype(np.result_type(numbers, np.float32), copy=False), as_generator(rng, who)
+    def apply(self, x: Array, key: Array) -> Array:
+        return kernels.of(x).salt_and_pepper(x, key, self.fraction, self.low, self.high)
 
 
 def _check_rising(pair: tuple[float, float], who: str, name: str) -> None:

@@ -37,6 +37,7 @@ class Layer:
         The widths of x and y; None for a layer that takes any width and keeps it.
     """
 
+    only_kernels = False  # see `training.only_kernels`
     n_in: int | None = None
     n_out: int | None = None
 
@@ -50,6 +51,10 @@ class Layer:
         Raises RuntimeError if no forward pass came before.
         """
         raise NotImplementedError
+
+    def backward_parameters(self, grad_y: Array) -> None:
+        """The part of `backward` that sets the parameters' gradients: a first layer needs no dL/dx."""
+        self.backward(grad_y)
 
     def parameters(self) -> list[Parameter]:
         """What the layer learns, in a fixed order."""
@@ -110,6 +115,8 @@ class Dense(Layer):
     ((4, 2), (4, 3), [4.0, 4.0])
     """
 
+    only_kernels = True
+
     def __init__(
         self,
         n_in: int,
@@ -136,12 +143,18 @@ class Dense(Layer):
 
     def backward(self, grad_y: Array) -> Array:
         """From y_ij = sum_k x_ik W_kj + b_j:  grad_W = xᵀ grad_y,  grad_b = sum_i grad_y_i,  grad_x = grad_y Wᵀ."""
+        W = self.W.value
+        x, grad_y = _recall(self, self._x, grad_y, W.shape[1])
+        self.backward_parameters(grad_y)
+        return kernels.of(x, grad_y, W).matmul(grad_y, W.T)
+
+    def backward_parameters(self, grad_y: Array) -> None:
+        """grad_W and grad_b alone."""
         W, b = self.W, self.b
         x, grad_y = _recall(self, self._x, grad_y, W.value.shape[1])
         kernel = kernels.of(x, grad_y, W.value)
         kernel.matmul(x.T, grad_y, out=W.grad)
         kernel.column_sums(grad_y, out=b.grad)
-        return kernel.matmul(grad_y, W.value.T)
 
     def parameters(self) -> list[Parameter]:
         return [self.W, self.b]
@@ -191,6 +204,8 @@ class ReLU(Activation):
     [[0.0, 2.0]]
     """
 
+    only_kernels = True
+
     init = "he"
     kinked = True
 
@@ -211,6 +226,8 @@ class LeakyReLU(Activation):
     >>> LeakyReLU(0.1).forward([[-1.0, 2.0]]).tolist()
     [[-0.1, 2.0]]
     """
+
+    only_kernels = True
 
     init = "he"
     kinked = True
@@ -239,6 +256,8 @@ class ELU(Activation):
     [[-1.0, 2.0]]
     """
 
+    only_kernels = True
+
     init = "he"
     kinked = True
 
@@ -264,6 +283,8 @@ class Sigmoid(Activation):
     [[0.5, 1.0]]
     """
 
+    only_kernels = True
+
     def _f(self, x: Array) -> Array:
         return kernels.of(x).sigmoid(x)
 
@@ -279,6 +300,8 @@ class Tanh(Activation):
     >>> Tanh().forward([[0.0, 1000.0]]).tolist()
     [[0.0, 1.0]]
     """
+
+    only_kernels = True
 
     def _f(self, x: Array) -> Array:
         return kernels.of(x).tanh(x)
@@ -296,11 +319,13 @@ class Identity(Activation):
     [[-1.0, 2.0]]
     """
 
+    only_kernels = True
+
     def _f(self, x: Array) -> Array:
-        return x.copy()  # what forward returns is the caller's own
+        return kernels.of(x).copy(x)  # what forward returns is the caller's own
 
     def _chain(self, grad_y: Array, y: Array) -> Array:
-        return grad_y.copy()
+        return kernels.of(grad_y).copy(grad_y)
 
 
 class Sequential(Layer):
@@ -324,13 +349,15 @@ class Sequential(Layer):
     ['0.W', '0.b', '2.W', '2.b']
     """
 
+    only_kernels = True
+
     def __init__(self, *layers: Layer) -> None:
         if not layers:
             raise ValueError("Sequential expected at least one layer, got none: pass layers in order.")
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential expected layers, got {layer!r}: pass objects such as Dense(3, 2).")
-        inner = [part for layer in layers for part in _parts(layer)]
+        inner = [part for layer in layers for part in parts(layer)]
         if len({id(part) for part in inner}) != len(inner):
             raise ValueError("Sequential expected each layer once, got one twice: build a new layer for each place.")
         width: int | None = None
@@ -364,6 +391,12 @@ class Sequential(Layer):
             grad_y = layer.backward(grad_y)
         return grad_y
 
+    def backward_parameters(self, grad_y: Array) -> None:
+        """The same, up to the gradients of the first layer's parameters."""
+        for layer in reversed(self.layers[1:]):
+            grad_y = layer.backward(grad_y)
+        self.layers[0].backward_parameters(grad_y)
+
     def parameters(self) -> list[Parameter]:
         return [p for layer in self.layers for p in layer.parameters()]
 
@@ -384,10 +417,11 @@ def _name(layer: Layer, prefix: str) -> None:
             p.name = prefix + p.name.rpartition(".")[2]
 
 
-def _parts(layer: Layer) -> Iterator[Layer]:
+def parts(layer: Layer) -> Iterator[Layer]:
+    """The layer itself, and all that it is made of."""
     yield layer
     for inner in getattr(layer, "layers", ()):
-        yield from _parts(inner)
+        yield from parts(inner)
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {

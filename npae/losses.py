@@ -34,6 +34,8 @@ from npae.validation import as_count, as_pair, as_real
 class Loss:
     """What a loss is: called, it checks its arguments; `value_and_gradient` computes. Subclass the latter."""
 
+    only_kernels = False  # see `training.only_kernels`
+
     def __call__(self, prediction: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
         """(L, dL/dprediction) for two arrays of shape (n, d).
 
@@ -44,10 +46,11 @@ class Loss:
         """
         p, t = as_pair(prediction, target, type(self).__name__)
         self.check_target(t)
-        return self.value_and_gradient(p, t)
+        value, grad = self.value_and_gradient(p, t)
+        return np.asarray(value).item(), grad
 
-    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[float, Array]:
-        """The same for arguments that are known to be good, as inside training."""
+    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        """The same for arguments that are known to be good, as inside training; the value as an array of shape ()."""
         raise NotImplementedError
 
     def check_target(self, target: Array) -> None:
@@ -72,7 +75,9 @@ class MSE(Loss):
     (2.5, [[1.0, 2.0]])
     """
 
-    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[float, Array]:
+    only_kernels = True
+
+    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         return kernels.of(prediction, target).mse(prediction, target)
 
 
@@ -98,7 +103,9 @@ class BCE(Loss):
     (True, [[-0.25, 0.5]])
     """
 
-    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[float, Array]:
+    only_kernels = True
+
+    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         return kernels.of(prediction, target).bce(prediction, target)
 
     def check_target(self, target: Array) -> None:
@@ -179,7 +186,7 @@ class SSIM(Loss):
         for name in ("sigma", "k1", "k2", "data_range"):
             as_real(getattr(self, name), "SSIM", name, low=0, without=0)
 
-    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[float, Array]:
+    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         height, width = self.image_shape
         if prediction.shape[1] != height * width:
             raise ValueError(
@@ -196,8 +203,7 @@ class SSIM(Loss):
         # Backward: through each average by its transpose, then through x, x² and xy.
         back_mu_x, back_xx, back_xy = (R.T @ d @ C for d in (d_mu_x, d_xx, d_xy))
         grad = -(back_mu_x + 2 * x * back_xx + y * back_xy) / s.size
-        value: float = 1 - s.mean().item()
-        return value, grad.reshape(prediction.shape).astype(prediction.dtype)
+        return np.asarray(1 - s.mean()), grad.reshape(prediction.shape).astype(prediction.dtype)
 
     def check_target(self, target: Array) -> None:
         _check_range(target, self.data_range, "SSIM")

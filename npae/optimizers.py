@@ -77,16 +77,26 @@ class Cosine(Schedule):
 
 @dataclass
 class State:
-    """What an optimizer remembers: the steps done, of how many, and its moments for each parameter."""
+    """What an optimizer remembers: the steps done, of how many, and its moments for each parameter.
+
+    `numbers` are the scalars of the step at hand, in an array that stays where it is.
+    """
 
     done: int
     steps: int | None
     moments: list[tuple[Array, ...]] = field(repr=False)
+    numbers: Array = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What all optimizers share: a learning rate, and the contract `init` and `step`."""
+    """What all optimizers share: a learning rate, and the contract `init` and `step`.
+
+    A step has two parts, because the first is a few scalars and the second all the work, the same at every
+    step: `prepare` sets `state.numbers`, `apply` runs the kernel that goes by them. Subclass both.
+    """
+
+    only_kernels = False  # see `training.only_kernels`
 
     learning_rate: float | Schedule = 1e-3
 
@@ -103,6 +113,15 @@ class Optimizer:
 
     def step(self, parameters: Sequence[Parameter], state: State) -> None:
         """One step down the gradient: changes every `.value` and the state in place."""
+        self.prepare(state)
+        self.apply(parameters, state)
+
+    def prepare(self, state: State) -> None:
+        """Count the step and set the numbers that it goes by."""
+        raise NotImplementedError
+
+    def apply(self, parameters: Sequence[Parameter], state: State) -> None:
+        """Go the step that has been prepared."""
         raise NotImplementedError
 
     def rate(self, state: State) -> float:
@@ -112,7 +131,7 @@ class Optimizer:
         last = (state.steps or 1) - 1
         return self.learning_rate(min(1.0, state.done / last) if last else 0.0)
 
-    def _state(self, parameters: Sequence[Parameter], steps: int | None, moments: int) -> State:
+    def _state(self, parameters: Sequence[Parameter], steps: int | None, moments: int, numbers: int) -> State:
         who = type(self).__name__
         if steps is not None:
             as_count(steps, f"{who}.init", "steps", at_least=0)
@@ -120,7 +139,8 @@ class Optimizer:
             raise ValueError(
                 f"{who}.init expected the number of steps for {self.learning_rate}, got None: pass steps=..."
             )
-        return State(0, steps, [tuple(np.zeros_like(p.value) for _ in range(moments)) for p in parameters])
+        m = [tuple(np.zeros_like(p.value) for _ in range(moments)) for p in parameters]
+        return State(0, steps, m, np.zeros(numbers))
 
 
 @dataclass(frozen=True)
@@ -154,6 +174,8 @@ class SGD(Optimizer):
     [0.8]
     """
 
+    only_kernels = True
+
     learning_rate: float | Schedule = 1e-2
     momentum: float = 0.0
     nesterov: bool = False
@@ -165,15 +187,15 @@ class SGD(Optimizer):
             raise ValueError("SGD expected momentum > 0 with nesterov=True, got 0: pass momentum=0.9, for example.")
 
     def init(self, parameters: Sequence[Parameter], steps: int | None = None) -> State:
-        return self._state(parameters, steps, moments=1)
+        return self._state(parameters, steps, moments=1, numbers=3)
 
-    def step(self, parameters: Sequence[Parameter], state: State) -> None:
-        rate = self.rate(state)
-        for p, (v,) in zip(parameters, state.moments, strict=True):
-            v *= self.momentum
-            v += p.grad
-            p.value -= rate * (p.grad + self.momentum * v if self.nesterov else v)
+    def prepare(self, state: State) -> None:
+        state.numbers[:] = self.rate(state), self.momentum, self.nesterov
         state.done += 1
+
+    def apply(self, parameters: Sequence[Parameter], state: State) -> None:
+        for p, (v,) in zip(parameters, state.moments, strict=True):
+            kernels.of(p.value, p.grad).sgd(p.value, p.grad, v, state.numbers)
 
 
 @dataclass(frozen=True)
@@ -211,6 +233,8 @@ class Adam(Optimizer):
     [0.999]
     """
 
+    only_kernels = True
+
     learning_rate: float | Schedule = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
@@ -225,17 +249,19 @@ class Adam(Optimizer):
         as_real(self.weight_decay, "Adam", "weight_decay", low=0)
 
     def init(self, parameters: Sequence[Parameter], steps: int | None = None) -> State:
-        return self._state(parameters, steps, moments=2)
+        return self._state(parameters, steps, moments=2, numbers=7)
 
-    def step(self, parameters: Sequence[Parameter], state: State) -> None:
-        rate, t = float(self.rate(state)), state.done + 1
+    def prepare(self, state: State) -> None:
+        rate, t = self.rate(state), state.done + 1
         correction1, correction2 = 1 - self.beta1**t, 1 - self.beta2**t
-        for p, (m, v) in zip(parameters, state.moments, strict=True):
-            kernels.of(p.value, p.grad).adam(
-                p.value, p.grad, m, v, rate, self.beta1, self.beta2, self.eps,
-                correction1, correction2, rate * self.weight_decay,
-            )  # fmt: skip
+        state.numbers[:] = (
+            rate, self.beta1, self.beta2, self.eps, correction1, correction2, rate * self.weight_decay
+        )  # fmt: skip
         state.done += 1
+
+    def apply(self, parameters: Sequence[Parameter], state: State) -> None:
+        for p, (m, v) in zip(parameters, state.moments, strict=True):
+            kernels.of(p.value, p.grad).adam(p.value, p.grad, m, v, state.numbers)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}

@@ -5,8 +5,12 @@ One pass over the data is an epoch. Each epoch shuffles the rows and cuts them i
     x_in  = corrupt(x)                      (nothing, for a plain autoencoder)
     x_hat = network.forward(x_in)
     L, g  = loss(x_hat, x)                  compared with the clean x
-    network.backward(g)                     sets the gradient of every parameter
+    network.backward_parameters(g)          sets the gradient of every parameter
     optimizer.step(parameters, state)
+
+These are the same kernels on arrays of the same shapes thousands of times over. So they are recorded once, in
+buffers that stay, and then repeated without the Python between them (`kernels.recorded`), wherever
+all parts of the step are known to consist of kernels alone (`only_kernels`).
 
 Next: `autoencoder.py`, which wraps this loop in `fit`.
 """
@@ -17,15 +21,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from npae import kernels
 from npae.arrays import Array
-from npae.corruptions import Corruption
-from npae.layers import Layer
+from npae.corruptions import Corruption, KeyedNoise, draw_key
+from npae.layers import Layer, parts
 from npae.losses import Loss
-from npae.optimizers import Optimizer
-from npae.parameter import flatten
+from npae.optimizers import Optimizer, State
+from npae.parameter import Parameter, flatten
 from npae.progress import Progress
 
 ROWS_AT_A_TIME = 1024  # how many rows run through a network at once where no gradient is needed
@@ -101,8 +107,8 @@ def train(
         the history says so.
     """
     parameters = [flatten(network.parameters())]
-    steps_per_epoch = math.ceil(len(X) / batch_size)
-    state = optimizer.init(parameters, steps=epochs * steps_per_epoch)
+    state = optimizer.init(parameters, steps=epochs * math.ceil(len(X) / batch_size))
+    step = _steps(network, loss, optimizer, parameters, state, X, noise_rng, corruption)
     history = History()
     epoch, rate = 0, 0.0
     try:
@@ -111,16 +117,12 @@ def train(
                 started, total = time.perf_counter(), 0.0
                 order = shuffle_rng.permutation(len(X))
                 for first in range(0, len(X), batch_size):
-                    x = X[order[first : first + batch_size]]
-                    x_in = x if corruption is None else corrupt(corruption, x, noise_rng)
-                    x_hat = network.forward(x_in)
-                    value, grad = loss.value_and_gradient(x_hat, x)
-                    if not math.isfinite(value):
-                        raise _diverged(f"a loss of {value}", epoch, optimizer.rate(state))
-                    network.backward(grad)
+                    rows = order[first : first + batch_size]
                     rate = optimizer.rate(state)
-                    optimizer.step(parameters, state)
-                    total += value * len(x)
+                    value = step(rows)
+                    if not math.isfinite(value):
+                        raise _diverged(f"a loss of {value}", epoch, rate)
+                    total += value * len(rows)
                 if not np.isfinite(parameters[0].value).all():
                     raise _diverged("a parameter that is not finite", epoch, rate)
                 held_out = None if validation is None else evaluate(network, loss, *validation)
@@ -133,6 +135,61 @@ def train(
         history.stopped = f"interrupted in epoch {epoch}"
         progress.stopped(f"{history.stopped}: the model keeps what it has learned")
     return history
+
+
+def _steps(
+    network: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    parameters: list[Parameter],
+    state: State,
+    X: Array,
+    noise_rng: np.random.Generator,
+    corruption: Corruption | None,
+) -> Callable[[Array], float]:
+    """A function of row numbers that trains the network on these rows of X and returns the loss."""
+    kernel = kernels.of(X, parameters[0].value)
+    noise = corruption if isinstance(corruption, KeyedNoise) and only_kernels(corruption) else None
+    key = np.zeros(1, np.uint64)
+    repeated: dict[int, tuple[Array, Callable[[], Array]]] = {}  # for a full batch, and for what is left at the end
+    repeatable = only_kernels(network, loss, optimizer) and corruption is noise
+
+    def on(rows: Array) -> Array:
+        x = kernel.take(X, rows)
+        x_in = x
+        if noise is not None:
+            x_in = noise.apply(x, key)
+        elif corruption is not None:
+            x_in = corrupt(corruption, x, noise_rng)
+        x_hat = network.forward(x_in)
+        value, grad = loss.value_and_gradient(x_hat, x)
+        network.backward_parameters(grad)
+        optimizer.apply(parameters, state)
+        return value
+
+    def step(rows: Array) -> float:
+        if noise is not None:
+            key[:] = draw_key(noise_rng)
+        optimizer.prepare(state)
+        if not repeatable:
+            return float(on(rows))
+        if len(rows) not in repeated:
+            place = np.empty(len(rows), np.int64)
+            repeated[len(rows)] = place, kernel.recorded(lambda: on(place))
+        place, again = repeated[len(rows)]
+        place[:] = rows
+        return float(again())
+
+    return step
+
+
+def only_kernels(*whole: Any) -> bool:
+    """Whether all these, and what they are made of, do their work in kernels alone.
+
+    Each of our classes says so of itself; a subclass of yours may do anything else, so it does not inherit this.
+    """
+    every = [part for one in whole for part in (parts(one) if isinstance(one, Layer) else (one,))]
+    return all(vars(type(part)).get("only_kernels", False) for part in every)
 
 
 def corrupt(corruption: Corruption, x: Array, rng: np.random.Generator) -> Array:
@@ -160,7 +217,7 @@ def evaluate(network: Layer, loss: Loss, inputs: Array, targets: Array) -> float
     for first in range(0, len(inputs), ROWS_AT_A_TIME):
         rows = slice(first, first + ROWS_AT_A_TIME)
         value, _ = loss.value_and_gradient(network.forward(inputs[rows]), targets[rows])
-        total += value * len(inputs[rows])
+        total += float(value) * len(inputs[rows])
     return total / len(inputs)
 
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,8 @@ if HAVE_NUMBA:
 needs_numba = pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted")
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
-SIZES = [0, 1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 100]  # around the blocks of four, 32 and 64
+SIZES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 15, 16, 17, 24, 25, 31, 32, 33, 63, 64, 65, 100]  # around every tile
+DEPTHS = [255, 256, 257, 513]  # around the steps in which k is summed
 LAYOUTS = ["rows", "columns", "every second", "backwards", "read-only"]
 
 
@@ -52,13 +52,16 @@ def close(got, expected, dtype, scale=1.0):
 @needs_numba
 @both_dtypes
 @given(
-    sizes=st.tuples(*[st.sampled_from(SIZES)] * 3),
+    sizes=st.tuples(st.sampled_from(SIZES), st.sampled_from(SIZES + DEPTHS), st.sampled_from(SIZES)),
     layouts=st.tuples(*[st.sampled_from(LAYOUTS)] * 2),
     out=st.sampled_from([None, *LAYOUTS[:4]]),
     seed=seeds(),
 )
 @example(sizes=(33, 65, 64), layouts=("columns", "rows"), out="rows", seed=0)  # xᵀ grad_y
 @example(sizes=(33, 65, 64), layouts=("rows", "columns"), out=None, seed=0)  # grad_y Wᵀ
+@example(sizes=(97, 256, 256), layouts=("rows", "rows"), out="rows", seed=0)  # rows that collide in the cache
+@example(sizes=(129, 512, 512), layouts=("rows", "columns"), out="rows", seed=0)
+@example(sizes=(601, 30, 97), layouts=("columns", "rows"), out=None, seed=0)  # more rows than one task takes
 def test_products_of_any_shape_and_layout(dtype, sizes, layouts, out, seed):
     M, K, N = sizes
     rng = np.random.default_rng(seed)
@@ -151,13 +154,43 @@ def test_adam(dtype, size, seed, decay, t, beta2, fresh):
     v = rng.random(size).astype(dtype)
     if fresh:
         m[:], v[:] = 0, 0
-    step = (0.01, 0.9, beta2, 1e-8, 1 - 0.9**t, 1 - beta2**t, decay)
+    step = np.array([0.01, 0.9, beta2, 1e-8, 1 - 0.9**t, 1 - beta2**t, decay])
     ours, theirs = [a.copy() for a in (value, m, v)], [a.copy() for a in (value, m, v)]
-    numba_backend.adam(ours[0], grad, *ours[1:], *step)
-    numpy_backend.adam(theirs[0], grad, *theirs[1:], *step)
+    numba_backend.adam(ours[0], grad, *ours[1:], step)
+    numpy_backend.adam(theirs[0], grad, *theirs[1:], step)
     close(ours[0], theirs[0], dtype, scale=2)
     close(ours[1], theirs[1], dtype, scale=2)
     close(ours[2], theirs[2], dtype, scale=0)  # v is a sum of squares: nothing cancels
+
+
+@needs_numba
+@both_dtypes
+@given(size=st.integers(1, 200), seed=seeds(), momentum=numbers(0, 0.95), nesterov=st.booleans())
+@example(size=4097, seed=0, momentum=0.9, nesterov=True)
+def test_sgd(dtype, size, seed, momentum, nesterov):
+    value, grad, v = np.random.default_rng(seed).standard_normal((3, size)).astype(dtype)
+    step = np.array([0.1, momentum, nesterov])
+    ours, theirs = [value.copy(), v.copy()], [value.copy(), v.copy()]
+    numba_backend.sgd(ours[0], grad, ours[1], step)
+    numpy_backend.sgd(theirs[0], grad, theirs[1], step)
+    close(ours[0], theirs[0], dtype, scale=2)
+    close(ours[1], theirs[1], dtype, scale=2)
+
+
+@needs_numba
+@both_dtypes
+@given(
+    n=st.integers(0, 40), columns=st.integers(1, 70), take=st.integers(0, 50), layout=st.sampled_from(LAYOUTS), seed=seeds()
+)
+def test_minibatches_and_copies(dtype, n, columns, take, layout, seed):
+    rng = np.random.default_rng(seed)
+    a = laid_out(rng.standard_normal((n, columns)).astype(dtype), layout)
+    rows = rng.integers(0, n, take) if n else np.zeros(0, np.int64)
+    np.testing.assert_array_equal(numba_backend.take(a, rows), a[rows])
+    np.testing.assert_array_equal(numba_backend.copy(a), a)
+    for wrong in (-1, n):
+        with pytest.raises(IndexError, match=f"expected rows in \\[0, {n}\\), got some from {wrong}"):
+            numba_backend.take(a, np.array([wrong]))
 
 
 @needs_numba
@@ -196,7 +229,15 @@ def test_compiled_loops_are_not_entered_with_shapes_that_do_not_match():
         numba_backend.mse(a, b)
     v = np.zeros(8)
     with pytest.raises(ValueError, match="contiguous"):
-        numba_backend.adam(v[::2], v[:4], v[:4], v[:4], 0.1, 0.9, 0.9, 1e-8, 1.0, 1.0, 0.0)
+        numba_backend.adam(v[::2], v[:4], v[:4], v[:4], np.ones(7))
+    with pytest.raises(ValueError, match="7 numbers in float64"):
+        numba_backend.adam(v, v.copy(), v.copy(), v.copy(), np.ones(6))
+    with pytest.raises(ValueError, match="3 numbers in float64"):
+        numba_backend.sgd(v, v.copy(), v.copy(), np.ones(3, np.float32))
+    with pytest.raises(ValueError, match="key as uint64"):
+        numba_backend.masking_noise(a, np.zeros(1, np.int64), 0.5)
+    with pytest.raises(ValueError, match="out of shape"):
+        numba_backend.column_sums(a, out=np.zeros(3))
 
 
 @needs_numba
@@ -207,79 +248,6 @@ def test_out_may_share_memory_with_an_operand(shared):
     expected = a @ b
     got = numba_backend.matmul(a, b, out=b if shared == "b" else a)
     np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
-
-
-FIT = """
-import sys, hashlib, numpy as np, npae
-X = np.random.default_rng(0).random((200, 40)).astype(np.float32)
-dae = npae.DAE(hidden=(70,), latent_dim=9, loss="bce", epochs=2, batch_size=64, random_state=3).fit(X)
-assert npae.backend_name() == "numba"
-print(hashlib.sha256(b"".join(p.value.tobytes() for p in dae.network_.parameters())).hexdigest())
-"""
-
-
-@needs_numba
-def test_one_seed_gives_the_same_bits_for_any_number_of_threads_and_any_threading_layer():
-    digests = set()
-    for threads, layer in (("1", "workqueue"), ("2", "workqueue"), ("2", "default")):
-        environment = {"NUMBA_NUM_THREADS": threads, "NUMBA_THREADING_LAYER": layer, "NPAE_BACKEND": "numba"}
-        digests.add(_run(FIT, environment))
-    assert len(digests) == 1
-
-
-THREADS = """
-import threading, numpy as np, npae
-X = np.random.default_rng(0).random((300, 30)).astype(np.float32)
-def work(seed, results):
-    ae = npae.AE(hidden=(20,), latent_dim=4, epochs=3, random_state=0).fit(X)
-    results[seed] = ae.reconstruct(X)
-results = {}
-threads = [threading.Thread(target=work, args=(i, results)) for i in range(8)]
-[t.start() for t in threads]; [t.join() for t in threads]
-assert len(results) == 8 and all(np.array_equal(r, results[0]) for r in results.values())
-print("same")
-"""
-
-
-FORK = """
-import os, numpy as np, npae
-X = np.random.default_rng(0).random((300, 30)).astype(np.float32)
-ae = npae.AE(hidden=(20,), latent_dim=4, epochs=2, random_state=0).fit(X)
-Z = ae.encode(X)
-child = os.fork()
-if child == 0:
-    close = np.allclose(ae.encode(X), Z, atol=1e-5) and np.isfinite(ae.fit(X).reconstruct(X)).all()
-    os._exit(0 if close else 1)
-assert npae.backend_name() == "numba"
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
-@needs_numba
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("layer", ["default", "workqueue"])
-def test_a_forked_child_can_encode_and_fit(layer):
-    assert _run(FORK, {"NUMBA_THREADING_LAYER": layer, "NPAE_BACKEND": "numba"}) == "0"
-
-
-@needs_numba
-def test_eight_python_threads_fit_at_once_on_the_portable_threading_layer():
-    assert _run(THREADS, {"NUMBA_THREADING_LAYER": "workqueue", "NPAE_BACKEND": "numba"}) == "same"
-
-
-def test_two_threads_fit_on_numpy_as_well():
-    npae.use_backend("numpy")
-    X, results = np.random.default_rng(0).random((50, 6)), {}
-
-    def work(i):
-        results[i] = npae.AE(hidden=(5,), latent_dim=2, epochs=2, random_state=0).fit(X).reconstruct(X)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert np.array_equal(results[0], results[1])
 
 
 def _run(program, environment):
@@ -311,6 +279,18 @@ def test_an_unknown_backend_is_refused_and_the_old_one_stays():
 def test_the_environment_chooses_the_backend(value, outcome):
     program = "import npae\ntry: print(npae.backend_name())\nexcept ValueError as e: print(e)"
     assert outcome in _run(program, {"NPAE_BACKEND": value})
+
+
+def test_backend_info_says_what_was_chosen_why_and_what_it_runs_on(backend):
+    info = npae.backend_info()
+    assert info["backend"] == backend
+    assert info["chosen"] == "by use_backend"
+    if backend == "numba":
+        assert info["threads"] >= 1
+        assert info["vector_bytes"] in (16, 32, 64)
+        assert info["tile"].endswith("vectors")
+    else:
+        assert info["numpy"] == np.__version__
 
 
 WITHOUT_NUMBA = """

@@ -18,7 +18,7 @@ import test_losses
 import test_optimizers
 
 import npae
-from npae import autoencoder, corruptions, gradcheck, initializers, layers, losses, optimizers, parameter, pca
+from npae import corruptions, gradcheck, initializers, layers, losses, optimizers, parameter, pca, training
 from npae.kernels import numpy_backend
 
 
@@ -114,13 +114,13 @@ K, L = numpy_backend, layers
 
 FAULTS = {
     # layers: (where, name, right, wrong, the property that must fail)
-    "W for its transpose": (L.Dense, "backward", "W.value.T)\n", "W.value)\n", gradients),
-    "x for its transpose": (L.Dense, "backward", "matmul(x.T, grad_y, ", "matmul(grad_y.T, x, ", gradients),
-    "no bias gradient": (L.Dense, "backward", "kernel.column_sums(grad_y, out=b.grad)", "pass", gradients),
+    "W for its transpose": (L.Dense, "backward", "matmul(grad_y, W.T)", "matmul(grad_y, W)", gradients),
+    "x for its transpose": (L.Dense, "backward_parameters", "matmul(x.T, grad_y, ", "matmul(grad_y.T, x, ", gradients),
+    "no bias gradient": (L.Dense, "backward_parameters", "kernel.column_sums(grad_y, out=b.grad)", "pass", gradients),
     "a mean for the bias's sum": (K, "column_sums", "np.sum", "np.mean", gradients),
-    "a sign in the input gradient": (L.Dense, "backward", "return kernel", "return -kernel", gradients),
+    "a sign in the input gradient": (L.Dense, "backward", "return kernels", "return -kernels", gradients),
     "gradients add up": (
-        L.Dense, "backward", "kernel.matmul(x.T, grad_y, out=W.grad)", "W.grad += x.T @ grad_y",
+        L.Dense, "backward_parameters", "kernel.matmul(x.T, grad_y, out=W.grad)", "W.grad += x.T @ grad_y",
         backward_sets_and_does_not_add),
     "bias forgotten": (K, "dense", "y += b", "pass", gradients),
     "backward in forward's order": (L.Sequential, "backward", "reversed(self.layers)", "self.layers", gradients),
@@ -150,19 +150,19 @@ FAULTS = {
     "SSIM's sign": (losses.SSIM, "value_and_gradient", "grad = -(", "grad = (", gradients),
     "SSIM's window": (losses, "_averages", "(2 * sigma**2)", "sigma**2", ssim_value),
     # optimizers
-    "Adam without correction of m": (optimizers.Adam, "step", "1 - self.beta1**t,", "1.0,", adam),
-    "Adam's correction a step late": (optimizers.Adam, "step", "state.done + 1", "state.done + 2", adam),
-    "Adam without correction of v": (optimizers.Adam, "step", "1 - self.beta2**t\n", "1.0\n", adam),
+    "Adam without correction of m": (optimizers.Adam, "prepare", "1 - self.beta1**t,", "1.0,", adam),
+    "Adam's correction a step late": (optimizers.Adam, "prepare", "t = self.rate(state), state.done + 1", "t = self.rate(state), state.done + 2", adam),
+    "Adam without correction of v": (optimizers.Adam, "prepare", "1 - self.beta2**t\n", "1.0\n", adam),
     "Adam with the betas swapped": (
-        optimizers.Adam, "step", "self.beta1, self.beta2,", "self.beta2, self.beta1,", adam),
+        optimizers.Adam, "prepare", "self.beta1, self.beta2,", "self.beta2, self.beta1,", adam),
     "Adam without the root": (K, "adam", "np.sqrt(v / correction2)", "v / correction2", adam),
     "Adam's eps inside the root": (
         K, "adam", "np.sqrt(v / correction2) + eps", "np.sqrt(v / correction2 + eps)", adam),
-    "decay forgotten": (K, "adam", "step_size * direction + decay * value", "step_size * direction", adam),
-    "decay not scaled by the rate": (optimizers.Adam, "step", "rate * self.weight_decay", "self.weight_decay", adam),
-    "uphill": (optimizers.SGD, "step", "p.value -= ", "p.value += ", sgd),
-    "velocity forgotten": (optimizers.SGD, "step", "v *= self.momentum", "v *= 0", sgd),
-    "Nesterov's look-ahead": (optimizers.SGD, "step", "p.grad + self.momentum * v if", "p.grad + v if", sgd),
+    "decay forgotten": (K, "adam", "rate * direction + decay * value", "rate * direction", adam),
+    "decay not scaled by the rate": (optimizers.Adam, "prepare", "rate * self.weight_decay", "self.weight_decay", adam),
+    "uphill": (K, "sgd", "value -= ", "value += ", sgd),
+    "velocity forgotten": (K, "sgd", "v *= momentum", "v *= 0", sgd),
+    "Nesterov's look-ahead": (K, "sgd", "grad + momentum * v if", "grad + v if", sgd),
     "cosine over a whole turn": (optimizers.Cosine, "__call__", "math.pi * share", "2 * math.pi * share", cosine),
     "a schedule that starts late": (
         optimizers.Optimizer, "rate", "state.done / last", "(state.done + 1) / last",
@@ -174,17 +174,17 @@ FAULTS = {
     "He's 2": (initializers.INITIALIZERS, "he", "2.0 / n_in", "1.0 / n_in", initial_weights_keep_the_size_of_a_signal),
     "Glorot's 6": (initializers.INITIALIZERS, "glorot", "6.0 / ", "3.0 / ", initial_weights_keep_the_size_of_a_signal),
     "a noisy target": (
-        autoencoder, "train", "loss.value_and_gradient(x_hat, x)", "loss.value_and_gradient(x_hat, x_in)",
+        training, "_steps", "loss.value_and_gradient(x_hat, x)", "loss.value_and_gradient(x_hat, x_in)",
         clean_target),
-    "no noise": (autoencoder, "train", "x if corruption is None else", "x if True else", clean_target),
+    "no noise": (training, "_steps", "elif corruption is not None:", "elif False:", clean_target),
     "noise of the wrong size": (
-        corruptions.GaussianNoise, "__call__", "noisy *= self.std", "noisy *= self.std**2",
+        corruptions.GaussianNoise, "apply", "self.std, low", "self.std**2, low",
         test_corruptions.test_gaussian_noise_is_normal_with_the_given_deviation),
     "more pepper than salt": (
-        corruptions.SaltAndPepper, "__call__", "self.fraction / 2", "self.fraction / 3",
+        K, "salt_and_pepper", "fraction * 2.0**31", "fraction / 3 * 2.0**32",
         test_corruptions.test_salt_and_pepper_come_in_equal_parts),
     "masking the rest": (
-        corruptions.MaskingNoise, "__call__", "< self.fraction", "> self.fraction",
+        K, "masking_noise", "key, fraction", "key, 1 - fraction",
         test_corruptions.test_masking_sets_the_given_fraction_to_zero),
     "PCA without centring": (
         pca.PCA, "fit", "np.linalg.qr(X - mean", "np.linalg.qr(X",

@@ -6,8 +6,7 @@ never know which they got:
 
     y = kernels.of(x, W).dense(x, W, b)
 
-Numba serves float32 and float64; anything else (the complex numbers of a complex step) goes to NumPy, and so
-does a forked child where numba's threads run on OpenMP, which does not survive a fork.
+Numba serves float32 and float64; anything else (the complex numbers of a complex step) goes to NumPy.
 """
 
 from __future__ import annotations
@@ -16,14 +15,17 @@ import importlib
 import importlib.util
 import os
 import warnings
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from npae.arrays import Array
 from npae.kernels import numpy_backend
 
-__all__ = ["BACKENDS", "Backend", "backend_name", "of", "use_backend"]
+__all__ = ["BACKENDS", "Backend", "backend_info", "backend_name", "of", "use_backend"]
+
+Result = TypeVar("Result")
 
 BACKENDS = ("numpy", "numba")
 
@@ -33,11 +35,16 @@ class Backend(Protocol):
 
     name: str
 
-    def after_fork(self) -> bool: ...
+    def describe(self) -> dict[str, Any]: ...
+    def after_fork(self) -> None: ...
+    def recorded(self, step: Callable[[], Result]) -> Callable[[], Result]: ...
+    def spoil(self) -> None: ...
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
     def dense(self, x: Array, W: Array, b: Array) -> Array: ...
     def column_sums(self, a: Array, out: Array | None = None) -> Array: ...
+    def take(self, a: Array, rows: Array) -> Array: ...
+    def copy(self, a: Array) -> Array: ...
 
     def relu(self, x: Array) -> Array: ...
     def relu_backward(self, grad_y: Array, y: Array) -> Array: ...
@@ -50,37 +57,33 @@ class Backend(Protocol):
     def tanh(self, x: Array) -> Array: ...
     def tanh_backward(self, grad_y: Array, y: Array) -> Array: ...
 
-    def mse(self, prediction: Array, target: Array) -> tuple[float, Array]: ...
-    def bce(self, logits: Array, target: Array) -> tuple[float, Array]: ...
+    def mse(self, prediction: Array, target: Array) -> tuple[Array, Array]: ...
+    def bce(self, logits: Array, target: Array) -> tuple[Array, Array]: ...
     def ssim_map(
         self, mu_x: Array, mu_y: Array, xx: Array, yy: Array, xy: Array, c1: float, c2: float
     ) -> tuple[Array, Array, Array, Array]: ...
 
-    def adam(
-        self,
-        value: Array,
-        grad: Array,
-        m: Array,
-        v: Array,
-        step_size: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        correction1: float,
-        correction2: float,
-        decay: float,
-    ) -> None: ...
+    def sgd(self, value: Array, grad: Array, v: Array, numbers: Array) -> None: ...
+    def adam(self, value: Array, grad: Array, m: Array, v: Array, numbers: Array) -> None: ...
 
+    def gaussian_noise(self, x: Array, key: Array, std: float, low: float, high: float) -> Array: ...
+    def masking_noise(self, x: Array, key: Array, fraction: float) -> Array: ...
+    def salt_and_pepper(self, x: Array, key: Array, fraction: float, low: float, high: float) -> Array: ...
+
+
+_SERVED = (np.dtype(np.float32), np.dtype(np.float64))
 
 _active: Backend | None = None  # chosen at the first kernel call, or by use_backend
+_chosen = ""  # how
 
 
 def of(*arrays: Array) -> Backend:
     """The backend that computes on `arrays`: the active one where it knows their dtype, else NumPy."""
     backend = _active if _active is not None else _choose()
     dtype = arrays[0].dtype
-    if dtype in (np.float32, np.float64) and all(a.dtype == dtype for a in arrays):
+    if dtype in _SERVED and all([a.dtype == dtype for a in arrays]):
         return backend
+    backend.spoil()
     return numpy_backend
 
 
@@ -106,8 +109,8 @@ def use_backend(name: str) -> None:
     'numpy'
     >>> npae.use_backend(before)
     """
-    global _active
-    _active = _load(name)
+    global _active, _chosen
+    _active, _chosen = _load(name), "by use_backend"
 
 
 def backend_name() -> str:
@@ -127,19 +130,45 @@ def backend_name() -> str:
     return (_active if _active is not None else _choose()).name
 
 
+def backend_info() -> dict[str, Any]:
+    """The backend in use, why it was chosen, and what it runs on.
+
+    Returns
+    -------
+    dict
+        "backend" and "chosen" always. With NumPy its version; with numba its version, the number of threads,
+        the processor as LLVM knows it, and the vectors and register tile that follow from it.
+
+    Raises
+    ------
+    ValueError, ImportError
+        If NPAE_BACKEND names a backend that does not exist or cannot be imported.
+
+    Example
+    -------
+    >>> import npae
+    >>> info = npae.backend_info()
+    >>> info["backend"] == npae.backend_name(), len(info["chosen"]) > 0
+    (True, True)
+    """
+    backend = _active if _active is not None else _choose()
+    return {"backend": backend.name, "chosen": _chosen, **backend.describe()}
+
+
 def _choose() -> Backend:
-    global _active
+    global _active, _chosen
     wish = os.environ.get("NPAE_BACKEND")
     if wish:
         _active = _load(wish, source="the environment variable NPAE_BACKEND")
+        _chosen = "by the environment variable NPAE_BACKEND"
     elif importlib.util.find_spec("numba") is None:
-        _active = numpy_backend
+        _active, _chosen = numpy_backend, "because numba is not installed"
     else:
         try:
-            _active = _load("numba")
+            _active, _chosen = _load("numba"), "because numba is installed"
         except ImportError as error:
             warnings.warn(f"npae computes with NumPy: {error}", RuntimeWarning, stacklevel=3)
-            _active = numpy_backend
+            _active, _chosen = numpy_backend, f"because numba cannot be used: {error}"
     return _active
 
 
@@ -159,10 +188,8 @@ def _load(name: str, source: str = "use_backend") -> Backend:
 
 
 def _after_fork() -> None:
-    """In a forked child: go on with the backend if it can, else with NumPy."""
-    global _active
-    if _active is not None and not _active.after_fork():
-        _active = numpy_backend
+    if _active is not None:
+        _active.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,16 +8,34 @@ arrays, so that a complex step can differentiate it to machine precision (see `g
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 
 from npae.arrays import Array
 
+Result = TypeVar("Result")
+
 name = "numpy"
 
 
-def after_fork() -> bool:
-    """Nothing to make ready in a forked child, which may go on with this backend."""
-    return True
+def describe() -> dict[str, Any]:
+    """What `backend_info` adds to the name."""
+    return {"numpy": np.__version__}
+
+
+def after_fork() -> None:
+    """Nothing to make ready in a forked child."""
+
+
+def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
+    """The step itself: nothing would be gained by a recording of it."""
+    return step
+
+
+def spoil() -> None:
+    """Nothing is recorded here."""
 
 
 # --- products ----------------------------------------------------------------------------------
@@ -38,6 +56,17 @@ def dense(x: Array, W: Array, b: Array) -> Array:
 def column_sums(a: Array, out: Array | None = None) -> Array:
     """s_j = sum_i a_ij, (N, M) -> (M,)."""
     return np.sum(a, axis=0, out=out)
+
+
+def take(a: Array, rows: Array) -> Array:
+    """c_ij = a_(rows_i) j: a minibatch."""
+    c: Array = a[rows]
+    return c
+
+
+def copy(a: Array) -> Array:
+    """c = a."""
+    return a.copy()
 
 
 # --- activations: each derivative is written in terms of the output y, which forward has kept ----
@@ -98,16 +127,16 @@ def tanh_backward(grad_y: Array, y: Array) -> Array:
     return grad_x
 
 
-# --- losses: the value (summed in float64) and its gradient, under one normaliser ------------------
+# --- losses: the value, an array of shape () in float64, and its gradient, under one normaliser ---------
 
 
-def mse(prediction: Array, target: Array) -> tuple[float, Array]:
+def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
     """L = mean (p - t)²,  dL/dp = 2 (p - t) / size."""
     error = prediction - target
     return _mean(error * error), error * (2 / error.size)
 
 
-def bce(logits: Array, target: Array) -> tuple[float, Array]:
+def bce(logits: Array, target: Array) -> tuple[Array, Array]:
     """L = mean [ log(1 + exp(z)) - t z ],  dL/dz = (sigmoid(z) - t) / size.
 
     With e = exp(-|z|), log(1 + exp(z)) - t z = |z| · (1 - t if z > 0 else t) + log(1 + e):
@@ -145,37 +174,97 @@ def ssim_map(
     return s, d_mu_x, d_xx, d_xy
 
 
-def _mean(cost: Array) -> float:
-    mean: float = cost.mean(dtype=np.promote_types(cost.dtype, np.float64)).item()
-    return mean
+def _mean(cost: Array) -> Array:
+    return np.asarray(cost.mean(dtype=np.promote_types(cost.dtype, np.float64)))
 
 
-# --- the optimizer's step ---------------------------------------------------------------------------
+# --- the optimizers' steps ---------------------------------------------------------------------------
 
 
-def adam(
-    value: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    step_size: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    correction1: float,
-    correction2: float,
-    decay: float,
-) -> None:
+def sgd(value: Array, grad: Array, v: Array, numbers: Array) -> None:
+    """One step of gradient descent; `value` and `v` change in place. `numbers` are rate, momentum and nesterov (0, 1).
+
+        v <- momentum v + g
+        value <- value - rate · v           or, with nesterov,  value - rate · (g + momentum v)
+    """
+    rate, momentum, nesterov = numbers.tolist()
+    v *= momentum
+    v += grad
+    value -= rate * (grad + momentum * v if nesterov else v)
+
+
+def adam(value: Array, grad: Array, m: Array, v: Array, numbers: Array) -> None:
     """One Adam step on flat vectors; `value`, `m` and `v` change in place.
 
         m <- beta1 m + (1 - beta1) g          v <- beta2 v + (1 - beta2) g²
-        value <- value - step_size · (m / correction1) / (sqrt(v / correction2) + eps) - decay · value
+        value <- value - rate · (m / correction1) / (sqrt(v / correction2) + eps) - decay · value
 
     correction = 1 - beta^t undoes the pull of m and v towards the zeros they started from.
+    `numbers` are rate, beta1, beta2, eps, correction1, correction2, decay, in float64.
     """
+    rate, beta1, beta2, eps, correction1, correction2, decay = numbers.tolist()
     m *= beta1
     m += (1 - beta1) * grad
     v *= beta2
     v += (1 - beta2) * grad * grad
     direction = (m / correction1) / (np.sqrt(v / correction2) + eps)
-    value -= step_size * direction + decay * value
+    value -= rate * direction + decay * value
+
+
+# --- noise: random numbers that are a function of a key and a place ----------------------------------------
+
+
+def philox(key: Array, n: int) -> Array:
+    """The first n words of 32 bits of the stream that `key`, a uint64 of shape (1,), stands for.
+
+    The words 4c, 4c + 1, 4c + 2, 4c + 3 are Philox4x32-10 of the counter c: ten rounds of
+
+        (x0, x1, x2, x3) <- (high(M1 x2) ^ x1 ^ k0, low(M1 x2), high(M0 x0) ^ x3 ^ k1, low(M0 x0))
+
+    from (low(c), high(c), 0, 0), where high and low are the halves of 64 bits and the two halves of the key
+    grow by W0 and W1 after each round. No word depends on another, so any thread can compute any of them.
+
+    Source: Salmon, Moraes, Dror and Shaw, 2011, "Parallel random numbers: as easy as 1, 2, 3".
+    """
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    counter = np.arange(-(-n // 4), dtype=np.uint64)
+    x0, x1 = counter & low, counter >> half
+    x2 = x3 = np.zeros_like(counter)
+    k0, k1 = key & low, key >> half
+    for _ in range(10):
+        p0, p1 = x0 * np.uint64(0xD2511F53), x2 * np.uint64(0xCD9E8D57)
+        x0, x1, x2, x3 = (p1 >> half) ^ x1 ^ k0, p1 & low, (p0 >> half) ^ x3 ^ k1, p0 & low
+        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & low, (k1 + np.uint64(0xBB67AE85)) & low
+    return np.stack([x0, x1, x2, x3], axis=1).astype(np.uint32).ravel()[:n]
+
+
+def normals(key: Array, n: int) -> Array:
+    """n numbers of the standard normal distribution, in float64: words 2i and 2i + 1 make numbers 2i and 2i + 1.
+
+        r = sqrt(-2 log u),  u = (word_2i >> 9 + 1/2) 2^-23 in (0, 1),  a = 2 pi word_(2i+1) 2^-32
+        r cos a,  r sin a
+
+    Source: Box and Muller, 1958, "A note on the generation of random normal deviates".
+    """
+    words = philox(key, n + n % 2).reshape(-1, 2)
+    r = np.sqrt(-2 * np.log(((words[:, 0] >> 9) + 0.5) * 2.0**-23))
+    a = words[:, 1] * (2 * np.pi * 2.0**-32)
+    return np.stack([r * np.cos(a), r * np.sin(a)], axis=1).ravel()[:n]
+
+
+def gaussian_noise(x: Array, key: Array, std: float, low: float, high: float) -> Array:
+    """x + std · e, within [low, high], with e the first x.size normals of the key."""
+    noisy = x + std * normals(key, x.size).reshape(x.shape)
+    return np.clip(noisy, low, high).astype(x.dtype)
+
+
+def masking_noise(x: Array, key: Array, fraction: float) -> Array:
+    """0 where an element's word is below fraction · 2^32, else x."""
+    return salt_and_pepper(x, key, fraction, 0, 0)
+
+
+def salt_and_pepper(x: Array, key: Array, fraction: float, low: float, high: float) -> Array:
+    """low where an element's word is below fraction / 2 · 2^32, else high where it is below fraction · 2^32, else x."""
+    words = philox(key, x.size).reshape(x.shape)
+    salted = np.where(words < np.floor(fraction * 2.0**32), x.dtype.type(high), x)
+    return np.where(words < np.floor(fraction * 2.0**31), x.dtype.type(low), salted)

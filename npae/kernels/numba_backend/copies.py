@@ -1,0 +1,100 @@
+"""Copies: the rows of a minibatch, a transpose, and matrices moved to where their rows do not collide."""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from npae.arrays import Array
+from npae.kernels.numba_backend.compile import Kernel, inner, integers, matrix, matrix_out
+from npae.kernels.numba_backend.team import run, share, spoil
+from npae.kernels.numba_backend.tile import SHAPE, transpose_square
+
+ROWS = 16  # in one task
+ALL = np.empty(0, np.int64)  # instead of row numbers: all rows, in order
+
+
+def collide(a: Array) -> bool:
+    """Whether the rows of a fall into the same lines of the cache."""
+    return a.strides[0] % 1024 == 0 and a.shape[0] > 8 and a.strides[1] == a.itemsize
+
+
+def _empty_rows(n: int, m: int, dtype: np.dtype) -> Array:
+    """(n, m), each row beginning on a cache line, and on another one than the row before."""
+    a_line = 64 // dtype.itemsize
+    length = -(-m // a_line) * a_line
+    if length * dtype.itemsize % 1024 == 0:
+        length += a_line
+    return np.empty((n, length), dtype)[:, :m]
+
+
+@inner
+def _transpose_strip(a: Array, c: Array, strip: int) -> None:
+    """c[j, i] = a[i, j] for as many j as a vector has lanes: square by square, the rest number by number."""
+    lanes = SHAPE.bytes // c.itemsize
+    M, N = a.shape
+    j = strip * lanes
+    whole = M // lanes * lanes if j + lanes <= N else 0
+    for i in range(0, whole, lanes):
+        source = a.ctypes.data + i * a.strides[0] + j * c.itemsize
+        target = c.ctypes.data + j * c.strides[0] + i * c.itemsize
+        transpose_square(c[0, 0], source, a.strides[0], target, c.strides[0])
+    for row in range(j, min(N, j + lanes)):
+        for i in range(whole, M):
+            c[row, i] = a[i, row]
+
+
+@Kernel(matrix, matrix_out)
+def _transpose(crew: int, a: Array, c: Array) -> None:
+    lanes = SHAPE.bytes // c.itemsize
+    share(crew, (a.shape[1] + lanes - 1) // lanes, _transpose_strip, (a, c))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _copy_bytes(typing_context, target, source, count):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        byte = ir.IntType(8).as_pointer()
+        target, source = (builder.inttoptr(address, byte) for address in arguments[:2])
+        cgutils.raw_memcpy(builder, target, source, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), emit
+
+
+@inner
+def _take_rows(a: Array, rows: Array, c: Array, block: int) -> None:
+    for i in range(block * ROWS, min(c.shape[0], (block + 1) * ROWS)):
+        source = a.ctypes.data + (rows[i] if rows.size else i) * a.strides[0]
+        _copy_bytes(c.ctypes.data + i * c.strides[0], source, a.shape[1] * a.itemsize)
+
+
+@Kernel(matrix, integers, matrix_out)
+def _take(crew: int, a: Array, rows: Array, c: Array) -> None:
+    """c[i] = a[rows[i]], or a[i] if rows is empty; the elements of a row lie side by side."""
+    share(crew, (c.shape[0] + ROWS - 1) // ROWS, _take_rows, (a, rows, c))
+
+
+def take(a: Array, rows: Array, c: Array) -> None:
+    """c[i] = a[rows[i]] for a and c in rows; the caller has checked that there are such rows."""
+    run(_take[a.dtype], a, rows, c)
+
+
+def in_rows(b: Array) -> Array:
+    """The same matrix with its rows in memory one after the other."""
+    rows = _empty_rows(*b.shape, b.dtype)
+    if b.strides[0] == b.itemsize:
+        run(_transpose[b.dtype], b.T, rows)
+    else:
+        spoil()
+        rows[...] = b
+    return rows
+
+
+def spread(a: Array) -> Array:
+    """A copy whose rows do not collide."""
+    rows = _empty_rows(*a.shape, a.dtype)
+    run(_take[a.dtype], a, ALL, rows)
+    return rows

@@ -1,0 +1,286 @@
+"""Activations, losses and the optimizers' steps: loops over flat arrays, in blocks that fit the first-level cache.
+
+Inner loops are plain and left to the vectoriser, which needs them free of calls and of numbers of another
+precision, and counted from 0 (numba must know that an index is not negative, which would count from the end): hence
+slices, constants of the arrays' own dtype, `exponential` instead of `math.exp`, and the choice of the
+activation outside the loop. One compiled function serves all
+activations, since each would cost a tenth of a second to compile.
+"""
+
+from __future__ import annotations
+
+import math
+import numpy as np
+
+from npae.arrays import Array
+from npae.kernels.numba_backend.compile import (
+    Kernel,
+    double_out,
+    doubles,
+    inner,
+    integer,
+    number,
+    reordered,
+    vector,
+    vector_out,
+)
+from npae.kernels.numba_backend.exponential import exp_of_minus, expm1_of_minus
+from npae.kernels.numba_backend.team import share
+
+BLOCK = 4096  # elements in a task: 16 kB of float32, half a first-level cache
+STRIP = 256  # columns in a task of column_sums
+
+ELU, SIGMOID, TANH = range(3)
+
+
+# --- activations -----------------------------------------------------------------------------------
+
+
+@inner
+def _rectify_block(leaky: int, slope: float, x: Array, y: Array, block: int) -> None:
+    zero, slope = x.dtype.type(0), x.dtype.type(slope)
+    start, stop = block * BLOCK, (block + 1) * BLOCK
+    x, y = x[start:stop], y[start:stop]
+    if leaky:
+        for i in range(x.size):
+            y[i] = x[i] if x[i] > zero else slope * x[i]
+    else:  # apart, since 0 · infinity is not 0
+        for i in range(x.size):
+            y[i] = zero if x[i] < zero else x[i]
+
+
+@Kernel(integer, number, vector, vector_out)
+def rectify(crew: int, leaky: int, slope: float, x: Array, y: Array) -> None:
+    """y = x where x > 0, else slope · x if leaky, else 0."""
+    share(crew, (x.size + BLOCK - 1) // BLOCK, _rectify_block, (leaky, slope, x, y))
+
+
+@inner
+def _saturate_block(code: int, alpha: float, x: Array, y: Array, block: int) -> None:
+    zero, one, alpha = x.dtype.type(0), x.dtype.type(1), x.dtype.type(alpha)
+    start, stop = block * BLOCK, (block + 1) * BLOCK
+    x, y = x[start:stop], y[start:stop]
+    if code == ELU:
+        for i in range(x.size):
+            below = alpha * expm1_of_minus(zero if x[i] > zero else -x[i])
+            y[i] = x[i] if x[i] > zero else below
+    elif code == SIGMOID:
+        for i in range(x.size):
+            e = exp_of_minus(abs(x[i]))
+            y[i] = (e if x[i] < zero else one) / (one + e)
+    else:
+        for i in range(x.size):
+            m = expm1_of_minus(abs(x[i] + x[i]))  # tanh |x| = (1 - exp(-2|x|)) / (1 + exp(-2|x|))
+            y[i] = (m if x[i] < zero else -m) / (one + one + m)
+
+
+@Kernel(integer, number, vector, vector_out)
+def saturate(crew: int, code: int, alpha: float, x: Array, y: Array) -> None:
+    """The activations that level off: y = f(x), for the codes ELU, SIGMOID, TANH."""
+    share(crew, (x.size + BLOCK - 1) // BLOCK, _saturate_block, (code, alpha, x, y))
+
+
+@inner
+def _rectify_backward_block(slope: float, grad_y: Array, y: Array, grad_x: Array, block: int) -> None:
+    zero, one, slope = y.dtype.type(0), y.dtype.type(1), y.dtype.type(slope)
+    start, stop = block * BLOCK, (block + 1) * BLOCK
+    grad_y, y, grad_x = grad_y[start:stop], y[start:stop], grad_x[start:stop]
+    for i in range(y.size):
+        grad_x[i] = grad_y[i] * (one if y[i] > zero else slope)
+
+
+@Kernel(number, vector, vector, vector_out)
+def rectify_backward(crew: int, slope: float, grad_y: Array, y: Array, grad_x: Array) -> None:
+    """grad_x = grad_y where y > 0, else slope · grad_y."""
+    share(crew, (y.size + BLOCK - 1) // BLOCK, _rectify_backward_block, (slope, grad_y, y, grad_x))
+
+
+@inner
+def _saturate_backward_block(code: int, alpha: float, grad_y: Array, y: Array, grad_x: Array, block: int) -> None:
+    zero, one, alpha = y.dtype.type(0), y.dtype.type(1), y.dtype.type(alpha)
+    start, stop = block * BLOCK, (block + 1) * BLOCK
+    grad_y, y, grad_x = grad_y[start:stop], y[start:stop], grad_x[start:stop]
+    if code == ELU:
+        for i in range(y.size):
+            grad_x[i] = grad_y[i] * (one if y[i] > zero else y[i] + alpha)
+    elif code == SIGMOID:
+        for i in range(y.size):
+            grad_x[i] = grad_y[i] * y[i] * (one - y[i])
+    else:
+        for i in range(y.size):
+            grad_x[i] = grad_y[i] * (one - y[i] * y[i])
+
+
+@Kernel(integer, number, vector, vector, vector_out)
+def saturate_backward(crew: int, code: int, alpha: float, grad_y: Array, y: Array, grad_x: Array) -> None:
+    """grad_x = grad_y · f'(x), with f' in terms of y = f(x)."""
+    share(crew, (y.size + BLOCK - 1) // BLOCK, _saturate_backward_block, (code, alpha, grad_y, y, grad_x))
+
+
+# --- losses ----------------------------------------------------------------------------------------
+
+
+@reordered
+def _sum(terms: Array) -> float:
+    """The sum in float64, in whatever order is fastest on this machine."""
+    total = 0.0
+    for i in range(terms.size):
+        total += np.float64(terms[i])
+    return total
+
+
+@inner
+def _fold_log1p(terms: Array) -> float:
+    """The sum of log(1 + e) over BLOCK terms e in [0, 1], with a logarithm for the last 64 only.
+
+    log(1 + p) + log(1 + q) = log(1 + (p + q + p q)): so written no digits of a small p are lost; and 64 factors
+    of at most 2 cannot overflow.
+    """
+    half = BLOCK // 2
+    while half >= 64:
+        low, high = terms[:half], terms[half : 2 * half]
+        for i in range(half):
+            low[i] += high[i] + low[i] * high[i]
+        half //= 2
+    total = 0.0
+    for i in range(64):
+        total += math.log1p(np.float64(terms[i]))
+    return total
+
+
+@inner
+def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
+    scale = grad.dtype.type(2 / prediction.size)
+    start, stop = block * BLOCK, (block + 1) * BLOCK
+    prediction, target, grad = prediction[start:stop], target[start:stop], grad[start:stop]
+    squares = np.empty(grad.size, grad.dtype)
+    for i in range(grad.size):
+        error = prediction[i] - target[i]
+        squares[i] = error * error
+        grad[i] = error * scale
+    sums[block] = _sum(squares)
+
+
+@inner
+def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
+    zero, one, scale = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(1 / logits.size)
+    start, stop = block * BLOCK, (block + 1) * BLOCK
+    logits, target, grad = logits[start:stop], target[start:stop], grad[start:stop]
+    linear, e = np.empty(grad.size, grad.dtype), np.empty(BLOCK, grad.dtype)
+    e[grad.size :] = 0
+    for i in range(grad.size):
+        magnitude = abs(logits[i])
+        e_i = exp_of_minus(magnitude)
+        linear[i] = magnitude * (one - target[i] if logits[i] > zero else target[i])
+        e[i] = e_i
+        grad[i] = ((one if logits[i] > zero else e_i) / (one + e_i) - target[i]) * scale
+    sums[block] = _sum(linear) + _fold_log1p(e)
+
+
+@inner
+def _mean(sums: Array, size: int, value: Array, task: int) -> None:
+    total = 0.0
+    for i in range(sums.size):
+        total += sums[i]
+    value[()] = total / size
+
+
+@Kernel(vector, vector, vector_out, doubles, double_out)
+def mse(crew: int, prediction: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
+    share(crew, sums.size, _mse_block, (prediction, target, grad, sums))
+    share(crew, 1, _mean, (sums, prediction.size, value))
+
+
+@Kernel(vector, vector, vector_out, doubles, double_out)
+def bce(crew: int, logits: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
+    share(crew, sums.size, _bce_block, (logits, target, grad, sums))
+    share(crew, 1, _mean, (sums, logits.size, value))
+
+
+@inner
+def _ssim_block(c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy, block):  # type: ignore[no-untyped-def]
+    for i in range(block * BLOCK, min(s.size, (block + 1) * BLOCK)):
+        mean_above = 2 * mu_x[i] * mu_y[i] + c1
+        mean_below = mu_x[i] * mu_x[i] + mu_y[i] * mu_y[i] + c1
+        structure_above = 2 * (xy[i] - mu_x[i] * mu_y[i]) + c2
+        structure_below = (xx[i] - mu_x[i] * mu_x[i]) + (yy[i] - mu_y[i] * mu_y[i]) + c2
+        below = mean_below * structure_below
+        s[i] = mean_above * structure_above / below
+        d_xx[i] = -s[i] / structure_below
+        d_xy[i] = 2 * mean_above / below
+        d_mu_x[i] = (
+            2 * mu_y[i] * structure_above / below
+            - 2 * mu_x[i] * s[i] / mean_below
+            - mu_y[i] * d_xy[i]
+            - 2 * mu_x[i] * d_xx[i]
+        )
+
+
+@Kernel(number, number, *[vector] * 5, *[vector_out] * 4)
+def ssim_map(crew, c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy):  # type: ignore[no-untyped-def]
+    share(crew, (s.size + BLOCK - 1) // BLOCK, _ssim_block, (c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy))
+
+
+# --- sums over columns, and the optimizers' steps ------------------------------------------------------
+
+
+@inner
+def _column_sums_strip(a: Array, columns: int, total: Array, strip: int) -> None:
+    """Four rows at a time, so that each total is loaded and stored once for four."""
+    first, last = strip * STRIP, min(columns, (strip + 1) * STRIP)
+    total = total[first:last]
+    for j in range(total.size):
+        total[j] = 0
+    fours = a.size // columns // 4 * 4 * columns
+    for row in range(0, fours, 4 * columns):
+        a0, a1 = a[row + first : row + last], a[row + columns + first : row + columns + last]
+        a2, a3 = a[row + 2 * columns + first : row + 2 * columns + last], a[row + 3 * columns + first :]
+        for j in range(total.size):
+            total[j] += (a0[j] + a1[j]) + (a2[j] + a3[j])
+    for row in range(fours, a.size, columns):
+        a0 = a[row + first : row + last]
+        for j in range(total.size):
+            total[j] += a0[j]
+
+
+@Kernel(vector, integer, vector_out)
+def column_sums(crew: int, a: Array, columns: int, total: Array) -> None:
+    """total_j = sum_i a_ij, for a in rows of `columns`."""
+    share(crew, (columns + STRIP - 1) // STRIP, _column_sums_strip, (a, columns, total))
+
+
+@inner
+def _sgd_block(numbers: Array, value: Array, grad: Array, v: Array, block: int) -> None:
+    rate, momentum, nesterov = value.dtype.type(numbers[0]), value.dtype.type(numbers[1]), numbers[2] != 0
+    start, stop = block * BLOCK, (block + 1) * BLOCK
+    value, grad, v = value[start:stop], grad[start:stop], v[start:stop]
+    for i in range(value.size):
+        v[i] = momentum * v[i] + grad[i]
+        value[i] -= rate * (grad[i] + momentum * v[i] if nesterov else v[i])
+
+
+@Kernel(doubles, vector_out, vector, vector_out)
+def sgd(crew: int, numbers: Array, value: Array, grad: Array, v: Array) -> None:
+    """numbers: the learning rate, momentum, nesterov."""
+    share(crew, (value.size + BLOCK - 1) // BLOCK, _sgd_block, (numbers, value, grad, v))
+
+
+@inner
+def _adam_block(numbers: Array, value: Array, grad: Array, m: Array, v: Array, block: int) -> None:
+    real = value.dtype.type
+    rate, beta1, rest1 = real(numbers[0]), real(numbers[1]), real(1 - numbers[1])
+    beta2, rest2, eps = real(numbers[2]), real(1 - numbers[2]), real(numbers[3])
+    per_correction1, per_correction2, decay = real(1 / numbers[4]), real(1 / numbers[5]), real(numbers[6])
+    start, stop = block * BLOCK, (block + 1) * BLOCK
+    value, grad, m, v = value[start:stop], grad[start:stop], m[start:stop], v[start:stop]
+    for i in range(value.size):
+        m[i] = beta1 * m[i] + rest1 * grad[i]
+        v[i] = beta2 * v[i] + rest2 * grad[i] * grad[i]
+        direction = m[i] * per_correction1 / (math.sqrt(v[i] * per_correction2) + eps)
+        value[i] -= rate * direction + decay * value[i]
+
+
+@Kernel(doubles, vector_out, vector, vector_out, vector_out)
+def adam(crew: int, numbers: Array, value: Array, grad: Array, m: Array, v: Array) -> None:
+    """numbers: the learning rate, beta1, beta2, eps, the two corrections, the decay; in float64, for 1 - beta2."""
+    share(crew, (value.size + BLOCK - 1) // BLOCK, _adam_block, (numbers, value, grad, m, v))

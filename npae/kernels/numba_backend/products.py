@@ -1,0 +1,149 @@
+"""The matrix product: how the tiles of `tile` are laid over c, and which of them make a task.
+
+c is cut into panels, one tile wide, and each panel into tiles (`cut`). The columns of b that belong to a panel
+are read for every tile of it and stay in the cache meanwhile; so do the rows of a until the next panel. The sum
+over k goes on for DEPTH steps at a time, so that both fit there.
+
+Nothing is copied that can be read in place. A tile takes one number of a at a time, so a may lie in memory in any
+way: its transpose costs nothing. It takes vectors from the rows of b, so these must lie as rows; if they
+lie as columns, as in grad_y Wᵀ, `transpose` makes rows of them first. And the rows of a matrix must not begin at
+multiples of a large power of two, or they all fall into the same few lines of the cache (`collide`);
+if they do, a copy with longer rows is made.
+
+Each sum runs over k in order, so no bit of c depends on how it is cut into tasks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from npae.arrays import Array
+from npae.kernels.numba_backend.copies import collide, in_rows, spread
+from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
+from npae.kernels.numba_backend.team import run, share, threads
+from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile
+
+DEPTH = 256  # how many k at a time
+BAND = 24  # tiles of a panel in one task, at most: their rows of a are to stay in the second-level cache
+MANY = 64  # tasks, at most
+FIRST_READ, PER_TASK, PER_JOB = 8, 800, 3000  # cycles: for a row of b not in the cache; to take a task; to share at all
+WAITING = 0.25  # how much of a task's time the threads wait for the last of them, since cores are never equal
+
+
+class Cut(NamedTuple):
+    """How c is cut: the first row of each tile, and M; and how many tiles and panels are one task."""
+
+    tops: Array
+    tiles: int
+    panels: int
+
+
+@lru_cache(maxsize=1024)
+def cut(M: int, N: int, K: int, width: int) -> Cut:
+    """The tiles for c (M, N), and of all the ways to make tasks of them the one that should be done first."""
+    panels, most = -(-N // width), max(MANY, 4 * threads())
+    acrosses = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
+    best = Cut(np.cumsum([0, *_heights(M, HEIGHTS[0])]), BAND, panels)  # for matrices so large that all tasks are
+    fastest = math.inf
+    for tallest in HEIGHTS[:2]:
+        heights = _heights(M, tallest)
+        downs = {-(-len(heights) // d) for d in range(-(-len(heights) // BAND), len(heights) + 1)}
+        for tiles, across in itertools.product(downs, acrosses):
+            if -(-len(heights) // tiles) * -(-panels // across) <= most:
+                cycles = _cycles(heights, panels, K, tiles, across)
+                if cycles < fastest:
+                    best, fastest = Cut(np.cumsum([0, *heights]), tiles, across), cycles
+    return best
+
+
+def _cycles(heights: list[int], panels: int, K: int, tiles: int, across: int) -> float:
+    """How long tasks of `tiles` by `across` will take, each going to the thread that is free first."""
+    down = [sum(map(_steps, heights[i : i + tiles])) for i in range(0, len(heights), tiles)]
+    wide = [min(across, panels - j) for j in range(0, panels, across)]
+    tasks = [columns * (rows + FIRST_READ) * K + PER_TASK for rows in down for columns in wide]
+    if len(tasks) == 1:
+        return tasks[0]
+    free = [0.0] * threads()
+    for cycles in tasks:
+        heapq.heapreplace(free, free[0] + cycles)
+    return PER_JOB + max(free) + WAITING * max(tasks)
+
+
+def _steps(height: int) -> int:
+    """How many cycles a step of a tile takes: as many as its products, but sums wait for each other."""
+    return SHAPE.vectors * max(height, HEIGHTS[0] // 2)
+
+
+def _heights(M: int, tallest: int) -> list[int]:
+    """M as a sum of tile heights: the tallest as often as they go, then what costs the fewest steps."""
+    full = max(0, M - 2 * tallest) // tallest
+    best: list[tuple[int, list[int]]] = [(0, [])]
+    for m in range(1, M - full * tallest + 1):
+        choices = [h for h in HEIGHTS if h <= min(m, tallest)]
+        best.append(min((best[m - h][0] + _steps(h) + 1, [*best[m - h][1], h]) for h in choices))
+    return [tallest] * full + sorted(best[-1][1], reverse=True)
+
+
+# --- the product --------------------------------------------------------------------------------
+
+
+@inner
+def _multiply(a: Array, b: Array, start: Array, c: Array, tops: Array, tiles: int, panels: int, task: int) -> None:
+    """One task: `tiles` tiles of each of `panels` panels."""
+    K, N, size = a.shape[1], c.shape[1], c.itemsize
+    width = SHAPE.bytes * SHAPE.vectors // size
+    all_panels = (N + width - 1) // width
+    across = (all_panels + panels - 1) // panels
+    first_tile, first_panel = task // across * tiles, task % across * panels
+    for k in range(0, K, DEPTH):
+        for panel in range(first_panel, min(all_panels, first_panel + panels)):
+            j = panel * width
+            for t in range(first_tile, min(tops.size - 1, first_tile + tiles)):
+                i = tops[t]
+                target = c.ctypes.data + i * c.strides[0] + j * size
+                tile(
+                    c[0, 0],
+                    tops[t + 1] - i,
+                    a.ctypes.data + i * a.strides[0] + k * a.strides[1],
+                    a.strides[0],
+                    a.strides[1],
+                    b.ctypes.data + k * b.strides[0] + j * size,
+                    b.strides[0],
+                    target if k else start.ctypes.data + j * size,  # the first k go on from `start`, a row
+                    c.strides[0] if k else 0,
+                    target,
+                    c.strides[0],
+                    min(width, N - j),
+                    min(DEPTH, K - k),
+                )
+
+
+@Kernel(matrix, matrix, vector, matrix_out, integers, integer, integer)
+def _product(crew: int, a: Array, b: Array, start: Array, c: Array, tops: Array, tiles: int, panels: int) -> None:
+    """c = start + a b, for b, start and c in rows."""
+    width = SHAPE.bytes * SHAPE.vectors // c.itemsize
+    down = (tops.size - 1 + tiles - 1) // tiles
+    across = ((c.shape[1] + width - 1) // width + panels - 1) // panels
+    share(crew, down * across, _multiply, (a, b, start, c, tops, tiles, panels))
+
+
+def product(a: Array, b: Array, start: Array, c: Array) -> None:
+    """c = start + a b, with `start` (N,) added to every row; c is in rows and shares no memory with the others.
+
+    None of M, K, N may be 0: a tile takes at least one step. The caller has checked every shape and dtype.
+    """
+    (M, K), N = a.shape, c.shape[1]
+    size = a.itemsize
+    if N > 1 and b.strides[1] != size:
+        b = in_rows(b)
+    if M >= 8 * HEIGHTS[0] and collide(b):
+        b = spread(b)
+    if N >= 3 * SHAPE.bytes * SHAPE.vectors // size and collide(a):
+        a = spread(a)
+    run(_product[a.dtype], a, b, start, c, *cut(M, N, K, SHAPE.bytes * SHAPE.vectors // size))

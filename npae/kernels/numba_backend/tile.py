@@ -1,0 +1,259 @@
+"""The register tile: the innermost loop of a matrix product, written as LLVM instructions.
+
+A product c = a b is 2 M N K multiplications and additions, on (M + N) K + M N numbers. A core does 32 of them in
+a cycle and more, if both factors are in registers; from the first-level cache it can fetch a few numbers in
+that time. So what is fetched must be used many times over. A tile of c, `rows` high and `vectors` vectors
+wide, stays in registers while k runs:
+
+                    b[k]  ─ ─ ─ ─      `vectors` vectors, loaded once a step
+        a[0, k]  →  c[0]  ▒ ▒ ▒ ▒
+        a[1, k]  →  c[1]  ▒ ▒ ▒ ▒      each a[i, k] is repeated over a vector and meets all of b[k]:
+        a[2, k]  →  c[2]  ▒ ▒ ▒ ▒      c[i] += a[i, k] b[k], one fused instruction a vector
+
+A step fetches rows + vectors · width numbers and makes rows · vectors · width products of them: with 12 rows
+and 2 vectors of 16 floats, 44 numbers for 384 products. Higher and wider would be better still, were it not for
+the number of registers: 12 · 2 sums, 2 for b and 1 for a are 27 of the 32 that AVX-512 has. At the
+same time the products of one step do not wait for each other: a fused instruction takes 4 cycles and two can
+start in each, so 8 sums are the least that keep a core busy.
+
+Numba's own loops cannot say "keep these 24 vectors in registers", LLVM's instructions can: `emit_tile` writes
+them for one height, and numba's `@intrinsic` puts them into a compiled function. How wide a vector is and how many
+registers there are, the host's features decide (`shape_for`). The edge on the right is masked: lanes outside
+of c are neither loaded nor stored.
+
+Source: Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication", ACM Transactions on
+Mathematical Software 34(3); Van Zee and van de Geijn, 2015, "BLIS", ACM TOMS 41(3), for the tile in registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+AHEAD = 16
+I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+
+
+class Shape(NamedTuple):
+    """A tile of `heights[0]` rows, or of the lower `heights` where fewer are left, by `vectors` of `bytes`."""
+
+    bytes: int
+    vectors: int
+    heights: tuple[int, ...]
+
+
+def shape_for(features: str) -> Shape:
+    """The tile for a host with these features, as LLVM spells them: "+avx2,+fma,-avx512f,...".
+
+    >>> shape_for("+avx2,+fma,-avx512f")
+    Shape(bytes=32, vectors=2, heights=(6, 4, 3, 2, 1))
+    """
+    has = {name[1:] for name in features.split(",") if name.startswith("+")}
+    if "avx512f" in has:  # 32 registers of 64 bytes
+        return Shape(64, 2, (12, 8, 6, 4, 2, 1))
+    if "avx2" in has or "avx" in has:  # 16 registers of 32 bytes
+        return Shape(32, 2, (6, 4, 3, 2, 1))
+    if "neon" in has:  # 32 registers of 16 bytes
+        return Shape(16, 4, (6, 4, 3, 2, 1))
+    return Shape(16, 2, (6, 4, 3, 2, 1))
+
+
+def host() -> tuple[str, str]:
+    """The name and the features of the processor that numba compiles for."""
+    _, name, features = cpu_target.target_context.codegen().magic_tuple()
+    return name, features
+
+
+SHAPE = shape_for(host()[1])
+HEIGHTS = SHAPE.heights
+
+
+class Emitter:
+    """The instructions that a tile is made of, for vectors of one kind."""
+
+    def __init__(self, builder: ir.IRBuilder, real: ir.Type, shape: Shape, columns: Any) -> None:
+        self.builder = builder
+        self.real = real
+        self.size = 4 if isinstance(real, ir.FloatType) else 8
+        self.lanes = shape.bytes // self.size
+        self.vectors = range(shape.vectors)
+        self.vector = ir.VectorType(real, self.lanes)
+        self.masks = [self._mask(columns, v * self.lanes) for v in self.vectors]
+
+    def repeat(self, scalar: Any) -> Any:
+        """The vector whose lanes all are `scalar`."""
+        kind = ir.VectorType(scalar.type, self.lanes)
+        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
+        return self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+
+    def _mask(self, columns: Any, first: int) -> Any:
+        """The lanes first, first + 1, ... that lie within `columns`."""
+        lanes = ir.Constant(ir.VectorType(I64, self.lanes), list(range(first, first + self.lanes)))
+        return self.builder.icmp_signed("<", lanes, self.repeat(columns))
+
+    def pointer(self, address: Any, kind: ir.Type) -> Any:
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+    def load_scalar(self, address: Any) -> Any:
+        return self.builder.load(self.pointer(address, self.real), align=self.size)
+
+    def load(self, address: Any) -> list[Any]:
+        """The vectors of a row of the tile that begins at `address`; 0 in lanes outside of it."""
+        zero = ir.Constant(self.vector, None)
+        kind = ir.FunctionType(self.vector, [self.vector.as_pointer(), I32, self.masks[0].type, zero.type])
+        load = self._intrinsic("llvm.masked.load", kind)
+        places = [self._place(address, v) for v in self.vectors]
+        return [
+            self.builder.call(load, [p, I32(self.size), mask, zero]) for p, mask in zip(places, self.masks, strict=True)
+        ]
+
+    def store(self, row: list[Any], address: Any) -> None:
+        kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), I32, self.masks[0].type])
+        store = self._intrinsic("llvm.masked.store", kind)
+        for v, (value, mask) in enumerate(zip(row, self.masks, strict=True)):
+            self.builder.call(store, [value, self._place(address, v), I32(self.size), mask])
+
+    def prefetch(self, address: Any) -> None:
+        """Ask for a row of the tile that begins at `address`, and do not wait for it."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        module = self.builder.module
+        prefetch = module.globals.get("llvm.prefetch.p0") or ir.Function(module, kind, "llvm.prefetch.p0")
+        for v in self.vectors:
+            place = self.builder.add(address, I64(v * self.lanes * self.size))
+            self.builder.call(prefetch, [self.builder.inttoptr(place, byte), I32(0), I32(3), I32(1)])
+
+    def multiply_add(self, x: Any, y: Any, total: Any) -> Any:
+        """x y + total, which becomes one instruction where the host has it."""
+        product = self.builder.fmul(x, y, flags=["contract"])
+        return self.builder.fadd(product, total, flags=["contract"])
+
+    def _place(self, address: Any, v: int) -> Any:
+        return self.pointer(self.builder.add(address, I64(v * self.lanes * self.size)), self.vector)
+
+    def _intrinsic(self, name: str, kind: ir.FunctionType) -> Any:
+        module = self.builder.module
+        name = f"{name}.v{self.lanes}f{self.size * 8}.p0"
+        return module.globals.get(name) or ir.Function(module, kind, name)
+
+
+def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
+    """Add to `module` the function that computes one tile of `rows` rows, and return it:
+
+        c[i, j] = start[i, j] + sum_k a[i, k] b[k, j]        i < rows, j < columns, k < depth
+
+    Its arguments are addresses and strides in bytes; the elements of a row of b, start and c lie side by side.
+    """
+    name = f"npae_tile_{real}_{rows}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 11), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth = function.args
+    for argument, label in zip(function.args, "a a_row a_column b b_row start start_row c c_row columns depth".split()):
+        argument.name = label
+    before = function.append_basic_block("before")
+    loop = function.append_basic_block("loop")
+    after = function.append_basic_block("after")
+
+    builder = ir.IRBuilder(before)
+    emit = Emitter(builder, real, shape, columns)
+    first = [emit.load(builder.add(start, builder.mul(start_row, I64(i)))) for i in range(rows)]
+    offsets = [builder.mul(a_row, I64(i)) for i in range(rows)]
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    k, a_k, b_k = builder.phi(I64, "k"), builder.phi(I64, "a_k"), builder.phi(I64, "b_k")
+    total = [[builder.phi(emit.vector) for _ in emit.vectors] for _ in range(rows)]
+    b_vectors = emit.load(b_k)
+    if AHEAD:
+        emit.prefetch(builder.add(b_k, builder.mul(b_row, I64(AHEAD))))
+    sums = []
+    for i in range(rows):
+        a_vector = emit.repeat(emit.load_scalar(builder.add(a_k, offsets[i])))
+        sums.append([emit.multiply_add(a_vector, y, t) for y, t in zip(b_vectors, total[i], strict=True)])
+    for phi, begin, step in ((k, I64(0), I64(1)), (a_k, a, a_column), (b_k, b, b_row)):
+        phi.add_incoming(begin, before)
+        phi.add_incoming(builder.add(phi, step), loop)
+    for i in range(rows):
+        for v in emit.vectors:
+            total[i][v].add_incoming(first[i][v], before)
+            total[i][v].add_incoming(sums[i][v], loop)
+    builder.cbranch(builder.icmp_signed("<", builder.add(k, I64(1)), depth), loop, after)
+
+    builder.position_at_end(after)
+    for i in range(rows):
+        emit.store(sums[i], builder.add(c, builder.mul(c_row, I64(i))))
+    builder.ret_void()
+    return function
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth):  # type: ignore[no-untyped-def]
+    """Compute one tile of c, of `rows` rows; `kind` is any number of the arrays' dtype."""
+
+    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        rows, *rest = arguments[1:]
+        real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
+        other, end = builder.append_basic_block("other"), builder.append_basic_block("end")
+        choice = builder.switch(rows, other)
+        for height in HEIGHTS:
+            block = builder.append_basic_block(f"height_{height}")
+            choice.add_case(I64(height), block)
+            with builder.goto_block(block):
+                builder.call(emit_tile(builder.module, real, SHAPE, height), rest)
+                builder.branch(end)
+        builder.position_at_end(other)
+        builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(kind, *[types.intp] * 12), emit
+
+
+# --- transposes: what a tile cannot read in place ---------------------------------------------------------
+
+
+def emit_transpose(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
+    """The columns of a square of as many vectors as lanes, in log2(lanes) rounds.
+
+    Round w = 1, 2, 4, ... swaps, in every square of 2w by 2w, the upper right quarter with the lower left.
+    """
+    lanes, w = len(rows), 1
+    while w < lanes:
+        upper = [j if not j & w else lanes + j - w for j in range(lanes)]  # of row i and, from `lanes` on, row i + w
+        lower = [j + w if not j & w else lanes + j for j in range(lanes)]
+        for i in range(lanes):
+            if not i & w:
+                pair = rows[i], rows[i + w]
+                for place, order in ((i, upper), (i + w, lower)):
+                    rows[place] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(I32, lanes), order))
+        w *= 2
+    return rows
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose_square(typing_context, kind, a, a_row, c, c_row):  # type: ignore[no-untyped-def]
+    """c[j, i] = a[i, j] for one square of as many rows as a vector has lanes, given by addresses and strides."""
+
+    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _, a, a_row, c, c_row = arguments
+        real, size = (ir.FloatType(), 4) if kind == types.float32 else (ir.DoubleType(), 8)
+        lanes = SHAPE.bytes // size
+        vector = ir.VectorType(real, lanes)
+
+        def places(first, row):  # type: ignore[no-untyped-def]
+            addresses = [builder.add(first, builder.mul(row, I64(i))) for i in range(lanes)]
+            return [builder.inttoptr(address, vector.as_pointer()) for address in addresses]
+
+        rows = emit_transpose(builder, [builder.load(place, align=size) for place in places(a, a_row)])
+        for row, place in zip(rows, places(c, c_row), strict=True):
+            builder.store(row, place, align=size)
+        return context.get_dummy_value()
+
+    return types.void(kind, *[types.intp] * 4), emit

@@ -1,0 +1,120 @@
+"""Noise: the stream of random numbers is the published one, and its normals are normal."""
+
+import math
+
+import numpy as np
+import pytest
+from conftest import HAVE_NUMBA
+from helpers import numbers, seeds
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from npae import kernels
+from npae.kernels import numpy_backend
+
+if HAVE_NUMBA:
+    from npae.kernels import numba_backend
+
+needs_numba = pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted")
+INFINITE = (-np.inf, np.inf)
+
+
+def key(number):
+    return np.array([number], np.uint64)
+
+
+def philox_by_hand(counter, key, rounds=10):
+    """Philox4x32 with Python's whole numbers, from the paper's figure."""
+    x, (k0, k1) = list(counter), key
+    for _ in range(rounds):
+        p0, p1 = 0xD2511F53 * x[0], 0xCD9E8D57 * x[2]
+        x = [(p1 >> 32) ^ x[1] ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ x[3] ^ k1, p0 & 0xFFFFFFFF]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return x
+
+
+def test_the_reference_by_hand_gives_the_papers_known_answers():
+    """The known-answer vectors that Salmon et al. publish with Random123 (kat_vectors, philox4x32 10)."""
+    ones = 0xFFFFFFFF
+    assert philox_by_hand([0] * 4, [0] * 2) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    assert philox_by_hand([ones] * 4, [ones] * 2) == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
+    pi = [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344], [0xA4093822, 0x299F31D0]
+    assert philox_by_hand(*pi) == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
+
+
+
+
+@given(k=st.integers(0, 2**64 - 1), n=st.integers(0, 50))
+@example(k=0, n=4)
+def test_the_stream_is_philox(k, n):
+    expected = [w for c in range(-(-n // 4)) for w in philox_by_hand([c, 0, 0, 0], [k & 0xFFFFFFFF, k >> 32])][:n]
+    assert numpy_backend.philox(key(k), n).tolist() == expected
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(
+    k=st.integers(0, 2**64 - 1),
+    shape=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    amount=numbers(0, 1),
+    low=numbers(-2, 0),
+    high=numbers(0.5, 3),
+)
+@example(k=1, shape=(3, 4095), amount=0.5, low=-1.0, high=1.0)
+@example(k=1, shape=(2, 4096), amount=0.5, low=-1.0, high=1.0)
+def test_both_backends_draw_the_same_noise(dtype, k, shape, amount, low, high):
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    for name, arguments in (
+        ("gaussian_noise", (amount, *INFINITE)),
+        ("gaussian_noise", (amount, low, high)),
+        ("masking_noise", (amount,)),
+        ("salt_and_pepper", (amount, low, high)),
+    ):
+        got, expected = (getattr(b, name)(x, key(k), *arguments) for b in (numba_backend, numpy_backend))
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def kolmogorov_smirnov(z):
+    """The largest distance between the distribution of z and the normal one, times sqrt(n)."""
+    z = np.sort(z)
+    normal = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in z])
+    steps = np.arange(len(z) + 1) / len(z)
+    return math.sqrt(len(z)) * max(abs(normal - steps[:-1]).max(), abs(normal - steps[1:]).max())
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [0, 1, 2**40 + 17])
+def test_normals_are_normal(dtype, k):
+    n = 1_000_000
+    zeros = np.zeros(n, dtype)
+    z = kernels.of(zeros).gaussian_noise(zeros, key(k), 1.0, *INFINITE).astype(np.float64)
+    assert kolmogorov_smirnov(z[:200_000]) < 1.95  # exceeded once in a thousand by a true normal
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96), (6, 15, 10170)):
+        assert abs((z**power).mean() - moment) < 4.5 * math.sqrt(variance / n), f"moment {power}"
+    for lag in (1, 2, 3, 4, 5, 4096):
+        assert abs((z[lag:] * z[:-lag]).mean()) < 4.5 / math.sqrt(n - lag), f"correlation at lag {lag}"
+    assert abs(z).max() < 6
+
+
+def test_normals_cover_all_quadrants_of_box_and_muller_equally():
+    z = numpy_backend.normals(key(3), 100_000).reshape(-1, 2)
+    angles = np.arctan2(z[:, 1], z[:, 0])
+    counts, _ = np.histogram(angles, bins=16, range=(-np.pi, np.pi))
+    assert ((counts - 3125) ** 2 / 3125).sum() < 37.7  # chi square with 15 degrees of freedom, one in a thousand
+
+
+@given(k=st.integers(0, 2**64 - 1), seed=seeds())
+def test_different_keys_give_unrelated_streams(k, seed):
+    a = numpy_backend.normals(key(k), 4000)
+    b = numpy_backend.normals(key(k ^ (1 << (seed % 64))), 4000)
+    assert abs((a * b).mean()) < 6 / math.sqrt(4000)
+
+
+@needs_numba
+def test_an_element_does_not_depend_on_how_many_there_are():
+    whole = numba_backend.gaussian_noise(np.zeros(20_000), key(5), 1.0, *INFINITE)
+    part = numba_backend.gaussian_noise(np.zeros(4_097), key(5), 1.0, *INFINITE)
+    np.testing.assert_array_equal(whole[:4_097], part)
