@@ -180,7 +180,11 @@ def test_sgd(dtype, size, seed, momentum, nesterov):
 @needs_numba
 @both_dtypes
 @given(
-    n=st.integers(0, 40), columns=st.integers(1, 70), take=st.integers(0, 50), layout=st.sampled_from(LAYOUTS), seed=seeds()
+    n=st.integers(0, 40),
+    columns=st.integers(1, 70),
+    take=st.integers(0, 50),
+    layout=st.sampled_from(LAYOUTS),
+    seed=seeds(),
 )
 def test_minibatches_and_copies(dtype, n, columns, take, layout, seed):
     rng = np.random.default_rng(seed)

@@ -42,8 +42,6 @@ def test_the_reference_by_hand_gives_the_papers_known_answers():
     assert philox_by_hand(*pi) == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
 
 
-
-
 @given(k=st.integers(0, 2**64 - 1), n=st.integers(0, 50))
 @example(k=0, n=4)
 def test_the_stream_is_philox(k, n):

@@ -151,7 +151,9 @@ FAULTS = {
     "SSIM's window": (losses, "_averages", "(2 * sigma**2)", "sigma**2", ssim_value),
     # optimizers
     "Adam without correction of m": (optimizers.Adam, "prepare", "1 - self.beta1**t,", "1.0,", adam),
-    "Adam's correction a step late": (optimizers.Adam, "prepare", "t = self.rate(state), state.done + 1", "t = self.rate(state), state.done + 2", adam),
+    "Adam's correction a step late": (
+        optimizers.Adam, "prepare", "t = self.rate(state), state.done + 1", "t = self.rate(state), state.done + 2",
+        adam),
     "Adam without correction of v": (optimizers.Adam, "prepare", "1 - self.beta2**t\n", "1.0\n", adam),
     "Adam with the betas swapped": (
         optimizers.Adam, "prepare", "self.beta1, self.beta2,", "self.beta2, self.beta1,", adam),

@@ -1,4 +1,4 @@
-"""Threads: any number of them gives the same bits, callers may have their own, and forked children may use the library."""
+"""Threads: any number of them gives the same bits, callers may have their own, and a process may be forked."""
 
 import os
 import subprocess
@@ -38,7 +38,12 @@ print(npae.backend_info()["threads"], hashlib.sha256(b"".join(parts)).hexdigest(
 @needs_numba
 def test_one_seed_gives_the_same_bits_for_any_number_of_threads_and_any_threading_layer():
     outcomes = {}
-    for threads, layer in [("1", "default"), ("2", "default"), ("7", "default"), *(("2", layer) for layer in LAYERS[1:])]:
+    for threads, layer in [
+        ("1", "default"),
+        ("2", "default"),
+        ("7", "default"),
+        *(("2", layer) for layer in LAYERS[1:]),
+    ]:
         environment = {"NUMBA_NUM_THREADS": threads, "NUMBA_THREADING_LAYER": layer, "NPAE_BACKEND": "numba"}
         seen, digest = _run(FIT, environment).split()
         assert seen == threads
@@ -220,6 +225,27 @@ def test_a_recorded_step_follows_its_arrays():
         x[:] = np.random.default_rng(len(calls)).standard_normal(x.shape) / 20
         np.testing.assert_allclose(again(), np.tanh(x @ x.T).sum(axis=0), rtol=1e-10, atol=1e-12)
     assert len(calls) == 1
+
+
+@needs_numba
+def test_a_step_too_long_for_a_tape_is_done_in_full_every_time(monkeypatch):
+    npae.use_backend("numba")
+    backend, calls = kernels.of(np.zeros(1)), []
+    monkeypatch.setattr(team.Tape, "BYTES", 3 * team.Tape.ROOM)
+    x = np.ones(3)
+
+    def step():
+        calls.append(1)
+        y = x
+        for _ in range(200):
+            y = backend.copy(y.reshape(1, 3)).reshape(3)
+        return y
+
+    again = backend.recorded(step)
+    for i in range(3):
+        x[:] = i
+        np.testing.assert_array_equal(again(), x)
+    assert len(calls) == 3
 
 
 @needs_numba

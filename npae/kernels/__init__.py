@@ -81,7 +81,7 @@ def of(*arrays: Array) -> Backend:
     """The backend that computes on `arrays`: the active one where it knows their dtype, else NumPy."""
     backend = _active if _active is not None else _choose()
     dtype = arrays[0].dtype
-    if dtype in _SERVED and all([a.dtype == dtype for a in arrays]):
+    if dtype in _SERVED and all(a.dtype == dtype for a in arrays):
         return backend
     backend.spoil()
     return numpy_backend

@@ -184,8 +184,8 @@ def _mean(cost: Array) -> Array:
 def sgd(value: Array, grad: Array, v: Array, numbers: Array) -> None:
     """One step of gradient descent; `value` and `v` change in place. `numbers` are rate, momentum and nesterov (0, 1).
 
-        v <- momentum v + g
-        value <- value - rate · v           or, with nesterov,  value - rate · (g + momentum v)
+    v <- momentum v + g
+    value <- value - rate · v           or, with nesterov,  value - rate · (g + momentum v)
     """
     rate, momentum, nesterov = numbers.tolist()
     v *= momentum

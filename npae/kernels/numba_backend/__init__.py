@@ -18,7 +18,6 @@ entered, which checks nothing. This folder is all that imports numba; `kernels._
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -104,7 +103,9 @@ def _row_of_zeros(n: int, dtype: Any) -> Array:
 
 def column_sums(a: Array, out: Array | None = None) -> Array:
     if out is not None and (out.shape != a.shape[1:] or out.dtype != a.dtype):
-        raise ValueError(f"column_sums expected out of shape {a.shape[1:]} and {a.dtype}, got {out.shape}, {out.dtype}.")
+        raise ValueError(
+            f"column_sums expected out of shape {a.shape[1:]} and {a.dtype}, got {out.shape}, {out.dtype}."
+        )
     flat, columns = _flat(a), a.shape[1]
     if columns == 0:
         return np.empty(0, a.dtype) if out is None else out
@@ -122,7 +123,7 @@ def column_sums(a: Array, out: Array | None = None) -> Array:
 
 def take(a: Array, rows: Array) -> Array:
     rows = np.ascontiguousarray(rows, dtype=np.int64)
-    if rows.size and not (0 <= rows.min() and rows.max() < len(a)):
+    if rows.size and (rows.min() < 0 or rows.max() >= len(a)):
         raise IndexError(f"take expected rows in [0, {len(a)}), got some from {rows.min()} to {rows.max()}.")
     if a.strides[1] != a.itemsize:
         spoil()

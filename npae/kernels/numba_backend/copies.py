@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -22,8 +24,9 @@ def collide(a: Array) -> bool:
     return a.strides[0] % 1024 == 0 and a.shape[0] > 8 and a.strides[1] == a.itemsize
 
 
-def _empty_rows(n: int, m: int, dtype: np.dtype) -> Array:
-    """(n, m), each row beginning on a cache line, and on another one than the row before."""
+def _empty_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A matrix, each row beginning on a cache line, and on another one than the row before."""
+    n, m = shape
     a_line = 64 // dtype.itemsize
     length = -(-m // a_line) * a_line
     if length * dtype.itemsize % 1024 == 0:
@@ -53,9 +56,9 @@ def _transpose(crew: int, a: Array, c: Array) -> None:
     share(crew, (a.shape[1] + lanes - 1) // lanes, _transpose_strip, (a, c))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _copy_bytes(typing_context, target, source, count):  # type: ignore[no-untyped-def]
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+@intrinsic
+def _copy_bytes(typing_context, target, source, count):
+    def emit(context, builder, signature, arguments):
         byte = ir.IntType(8).as_pointer()
         target, source = (builder.inttoptr(address, byte) for address in arguments[:2])
         cgutils.raw_memcpy(builder, target, source, arguments[2], 1)
@@ -84,7 +87,7 @@ def take(a: Array, rows: Array, c: Array) -> None:
 
 def in_rows(b: Array) -> Array:
     """The same matrix with its rows in memory one after the other."""
-    rows = _empty_rows(*b.shape, b.dtype)
+    rows = _empty_rows(b.shape, b.dtype)
     if b.strides[0] == b.itemsize:
         run(_transpose[b.dtype], b.T, rows)
     else:
@@ -95,6 +98,6 @@ def in_rows(b: Array) -> Array:
 
 def spread(a: Array) -> Array:
     """A copy whose rows do not collide."""
-    rows = _empty_rows(*a.shape, a.dtype)
+    rows = _empty_rows(a.shape, a.dtype)
     run(_take[a.dtype], a, ALL, rows)
     return rows

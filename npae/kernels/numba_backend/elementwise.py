@@ -10,6 +10,7 @@ activations, since each would cost a tenth of a second to compile.
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from npae.arrays import Array
@@ -70,8 +71,8 @@ def _saturate_block(code: int, alpha: float, x: Array, y: Array, block: int) -> 
             y[i] = (e if x[i] < zero else one) / (one + e)
     else:
         for i in range(x.size):
-            m = expm1_of_minus(abs(x[i] + x[i]))  # tanh |x| = (1 - exp(-2|x|)) / (1 + exp(-2|x|))
-            y[i] = (m if x[i] < zero else -m) / (one + one + m)
+            m = zero - expm1_of_minus(abs(x[i] + x[i]))  # tanh |x| = (1 - exp(-2|x|)) / (1 + exp(-2|x|))
+            y[i] = (-m if x[i] < zero else m) / (one + one - m)
 
 
 @Kernel(integer, number, vector, vector_out)
@@ -198,7 +199,7 @@ def bce(crew: int, logits: Array, target: Array, grad: Array, sums: Array, value
 
 
 @inner
-def _ssim_block(c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy, block):  # type: ignore[no-untyped-def]
+def _ssim_block(c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy, block):
     for i in range(block * BLOCK, min(s.size, (block + 1) * BLOCK)):
         mean_above = 2 * mu_x[i] * mu_y[i] + c1
         mean_below = mu_x[i] * mu_x[i] + mu_y[i] * mu_y[i] + c1
@@ -217,7 +218,7 @@ def _ssim_block(c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy, block):  
 
 
 @Kernel(number, number, *[vector] * 5, *[vector_out] * 4)
-def ssim_map(crew, c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy):  # type: ignore[no-untyped-def]
+def ssim_map(crew, c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy):
     share(crew, (s.size + BLOCK - 1) // BLOCK, _ssim_block, (c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy))
 
 

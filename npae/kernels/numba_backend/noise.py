@@ -13,7 +13,6 @@ Box and Muller, 1958, "A note on the generation of random normal deviates".
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -51,11 +50,11 @@ def _philox(key: Array, first: int, w0: Array, w1: Array, w2: Array, w3: Array) 
 # --- from words to normals -------------------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _uniform(typing_context, word, like):  # type: ignore[no-untyped-def]
+@intrinsic
+def _uniform(typing_context, word, like):
     """(word >> 9 + 1/2) 2^-23: in (0, 1), and exact in float32."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         real = arguments[1].type
         whole = builder.sitofp(builder.lshr(arguments[0], I32(9)), real)
         return builder.fmul(builder.fadd(whole, real(0.5)), real(2.0**-23))
@@ -63,29 +62,29 @@ def _uniform(typing_context, word, like):  # type: ignore[no-untyped-def]
     return like(types.uint32, like), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _quarter(typing_context, word):  # type: ignore[no-untyped-def]
+@intrinsic
+def _quarter(typing_context, word):
     """The nearest quarter turn to an angle of word 2^-32 turns: 0, 1, 2 or 3."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         return builder.lshr(builder.add(arguments[0], I32(1 << 29)), I32(30))
 
     return types.uint32(types.uint32), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _beyond(typing_context, word, like):  # type: ignore[no-untyped-def]
+@intrinsic
+def _beyond(typing_context, word, like):
     """How far that angle is beyond it, in quarter turns: in [-1/2, 1/2)."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         real = arguments[1].type
         return builder.fmul(builder.sitofp(builder.shl(arguments[0], I32(2)), real), real(2.0**-32))
 
     return like(types.uint32, like), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _significand_and_exponent(typing_context, x):  # type: ignore[no-untyped-def]
+@intrinsic
+def _significand_and_exponent(typing_context, x):
     """m and k with x = m 2^k and m in [1/√2, √2), for x > 0: read from the bits of a float."""
     kind, real, fraction, root = (
         (I32, ir.FloatType(), 23, np.float32(0.5**0.5).view(np.int32))
@@ -93,7 +92,7 @@ def _significand_and_exponent(typing_context, x):  # type: ignore[no-untyped-def
         else (ir.IntType(64), ir.DoubleType(), 52, np.float64(0.5**0.5).view(np.int64))
     )
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         bits = builder.bitcast(arguments[0], kind)
         k = builder.ashr(builder.sub(bits, kind(int(root))), kind(fraction))
         m = builder.bitcast(builder.sub(bits, builder.shl(k, kind(fraction))), real)
@@ -107,13 +106,13 @@ def _log(x: float) -> float:
 
 
 @overload(_log, jit_options=INNER_OPTIONS)
-def _compiled_log(x):  # type: ignore[no-untyped-def]
+def _compiled_log(x):
     real, terms = (np.float32, 5) if x == types.float32 else (np.float64, 11)
     one, two, log_2 = real(1), real(2), real(math.log(2))
     last = real(1 / (2 * terms - 1))
     series = tuple(real(1 / k) for k in range(2 * terms - 3, 0, -2))
 
-    def log(x):  # type: ignore[no-untyped-def]
+    def log(x):
         """log m = 2 (s + s³/3 + s⁵/5 + ...) with s = (m - 1) / (m + 1)."""
         m, k = _significand_and_exponent(x)
         s = (m - one) / (m + one)
@@ -130,7 +129,7 @@ def _turned(x: float) -> tuple[float, float]:
 
 
 @overload(_turned, jit_options=INNER_OPTIONS)
-def _compiled_turned(x):  # type: ignore[no-untyped-def]
+def _compiled_turned(x):
     real, terms = (np.float32, 6) if x == types.float32 else (np.float64, 10)
     quarter = real(math.pi / 2)
     cos_last = real((-1) ** terms / math.factorial(2 * terms))
@@ -138,7 +137,7 @@ def _compiled_turned(x):  # type: ignore[no-untyped-def]
     sin_last = real((-1) ** terms / math.factorial(2 * terms + 1))
     sin_series = tuple(real((-1) ** k / math.factorial(2 * k + 1)) for k in range(terms - 1, -1, -1))
 
-    def turned(x):  # type: ignore[no-untyped-def]
+    def turned(x):
         """cos and sin of x quarter turns, |x| <= 1/2."""
         x = x * quarter
         square = x * x
@@ -205,8 +204,6 @@ def _corrupt_block(
 
 
 @Kernel(integer, number, number, number, words, vector, vector_out)
-def corrupt(
-    crew: int, code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array
-) -> None:
+def corrupt(crew: int, code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array) -> None:
     """y = x + amount · normals within [low, high]; or `low` where struck, with salt and pepper `high` as often."""
     share(crew, (y.size + BLOCK - 1) // BLOCK, _corrupt_block, (code, amount, low, high, key, x, y))

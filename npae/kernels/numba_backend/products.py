@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from npae.arrays import Array
-from npae.kernels.numba_backend.copies import collide, in_rows, spread
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
+from npae.kernels.numba_backend.copies import collide, in_rows, spread
 from npae.kernels.numba_backend.team import run, share, threads
 from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile
 
@@ -142,8 +142,10 @@ def product(a: Array, b: Array, start: Array, c: Array) -> None:
     size = a.itemsize
     if N > 1 and b.strides[1] != size:
         b = in_rows(b)
-    if M >= 8 * HEIGHTS[0] and collide(b):
+    width = SHAPE.bytes * SHAPE.vectors // size
+    tall, wide = M // HEIGHTS[0], N // width  # how often b and a are read: enough to make a copy worth while?
+    if tall >= 8 and collide(b):
         b = spread(b)
-    if N >= 3 * SHAPE.bytes * SHAPE.vectors // size and collide(a):
+    if wide >= 3 and collide(a):
         a = spread(a)
-    run(_product[a.dtype], a, b, start, c, *cut(M, N, K, SHAPE.bytes * SHAPE.vectors // size))
+    run(_product[a.dtype], a, b, start, c, *cut(M, N, K, width))

@@ -23,11 +23,10 @@ step on a tape, and from then on plays the tape: one call, and nothing of Python
 from __future__ import annotations
 
 import atexit
-import os
 import platform
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -53,47 +52,47 @@ BODY_TYPE = ir.FunctionType(ir.VoidType(), [BYTES, WORD])  # body(closure, task)
 # --- words that several threads read and write ---------------------------------------------------
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _load(typing_context, address):  # type: ignore[no-untyped-def]
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+@intrinsic
+def _load(typing_context, address):
+    def emit(context, builder, signature, arguments):
         return builder.load_atomic(builder.inttoptr(arguments[0], WORD.as_pointer()), "acquire", 8)
 
     return types.intp(types.intp), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _store(typing_context, address, value):  # type: ignore[no-untyped-def]
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+@intrinsic
+def _store(typing_context, address, value):
+    def emit(context, builder, signature, arguments):
         builder.store_atomic(arguments[1], builder.inttoptr(arguments[0], WORD.as_pointer()), "release", 8)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _add(typing_context, address, value):  # type: ignore[no-untyped-def]
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+@intrinsic
+def _add(typing_context, address, value):
+    def emit(context, builder, signature, arguments):
         return builder.atomic_rmw("add", builder.inttoptr(arguments[0], WORD.as_pointer()), arguments[1], "acq_rel")
 
     return types.intp(types.intp, types.intp), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _swap_if(typing_context, address, old, new):  # type: ignore[no-untyped-def]
+@intrinsic
+def _swap_if(typing_context, address, old, new):
     """Replace `old` by `new` and say True, or if something else stands there do nothing and say False."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         place = builder.inttoptr(arguments[0], WORD.as_pointer())
         return builder.extract_value(builder.cmpxchg(place, *arguments[1:], "acq_rel", "acquire"), 1)
 
     return types.boolean(*[types.intp] * 3), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _pause(typing_context):  # type: ignore[no-untyped-def]
+@intrinsic
+def _pause(typing_context):
     """Tell the processor that this is a waiting loop, where there is an instruction for it."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         if platform.machine().lower() in ("x86_64", "amd64"):
             nothing = ir.FunctionType(ir.VoidType(), [])
             builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.x86.sse2.pause"), [])
@@ -102,11 +101,11 @@ def _pause(typing_context):  # type: ignore[no-untyped-def]
     return types.void(), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _call(typing_context, body, closure, task):  # type: ignore[no-untyped-def]
+@intrinsic
+def _call(typing_context, body, closure, task):
     """body(closure, task), both given by address."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         body = builder.inttoptr(arguments[0], BODY_TYPE.as_pointer())
         builder.call(body, [builder.inttoptr(arguments[1], BYTES), arguments[2]])
         return context.get_dummy_value()
@@ -186,8 +185,8 @@ def _play(crew: int, tape: int) -> None:
         entry += HEADER + _load(entry + 16)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def share(typing_context, crew, tasks, function, arguments):  # type: ignore[no-untyped-def]
+@intrinsic
+def share(typing_context, crew, tasks, function, arguments):
     """function(*arguments, task) for every task in range(tasks), shared among the team.
 
     What it becomes: the arguments are laid side by side in memory, the closure; a small function is
@@ -196,10 +195,10 @@ def share(typing_context, crew, tasks, function, arguments):  # type: ignore[no-
     one_task = types.void(*arguments.types, types.intp)
     one_job = types.void(*[types.intp] * 5)
 
-    def emit(context, builder, signature, values):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, values):
         crew, tasks, _, packed = values
         task_code = context.compile_subroutine(builder, function.dispatcher.py_func, one_task)
-        start_code = context.compile_subroutine(builder, _start.py_func, one_job)  # type: ignore[attr-defined]
+        start_code = context.compile_subroutine(builder, cast(Any, _start).py_func, one_job)
 
         items = cgutils.unpack_tuple(builder, packed)
         items = [_unowned(context, builder, kind, item) for kind, item in zip(arguments.types, items, strict=True)]
@@ -221,7 +220,7 @@ def share(typing_context, crew, tasks, function, arguments):  # type: ignore[no-
     return types.void(crew, tasks, function, arguments), emit
 
 
-def _unowned(context, builder, kind, value):  # type: ignore[no-untyped-def]
+def _unowned(context, builder, kind, value):
     """An array without the counter of those who use it: a tape outlives it, and Python keeps the array itself."""
     if not isinstance(kind, types.Array):
         return value
@@ -273,6 +272,15 @@ class Crew(threading.local):
         self.address: int = self.words.ctypes.data
         self.tape: Tape | None = None
 
+    def start_recording(self, tape: Tape) -> None:
+        self.tape, self.words[1] = tape, tape.address
+
+    def stop_recording(self) -> None:
+        """No job is noted any more; a tape that is stopped before its step is over is of no use."""
+        if self.tape is not None:
+            self.tape.whole = False
+        self.tape, self.words[1] = None, 0
+
 
 _crew = Crew()
 _turn = threading.Lock()  # whoever holds it has the team
@@ -281,7 +289,7 @@ _team: Team | None = None
 
 def threads() -> int:
     """How many threads a kernel runs on: NUMBA_NUM_THREADS, or the number of cores this process may use."""
-    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    return int(numba.config.NUMBA_NUM_THREADS)
 
 
 def run(kernel: Callable[..., None], *arguments: Any) -> None:
@@ -290,6 +298,8 @@ def run(kernel: Callable[..., None], *arguments: Any) -> None:
     crew = _crew
     if crew.tape is not None:
         crew.tape.keep(arguments)
+        if crew.tape.full or not crew.tape.whole:
+            crew.stop_recording()
     if not _turn.acquire(blocking=False):
         kernel(crew.address, *arguments)
         return
@@ -318,19 +328,24 @@ def after_fork() -> None:
 class Tape:
     """The jobs of one step, and every array they work on."""
 
-    BYTES = 1 << 16
+    BYTES = 1 << 20  # some thousand jobs
+    ROOM = 1 << 12  # for those of one kernel
 
     def __init__(self) -> None:
-        self._memory = np.zeros(self.BYTES // 8, np.intp)
+        self._memory = np.empty(self.BYTES // 8, np.intp)
         self.address: int = self._memory.ctypes.data
         self._memory[0] = self.address + 8  # where the next entry goes
         self._kept: list[Any] = []
         self.whole = True  # until something happens that a tape cannot repeat
 
     def keep(self, arguments: tuple[Any, ...]) -> None:
+        """Arrays live as long as the tape that points to them."""
         self._kept.append(arguments)
-        if int(self._memory[0]) - self.address > self.BYTES // 2:
-            self.whole = False
+
+    @property
+    def full(self) -> bool:
+        """Whether there may be no room for another kernel."""
+        return int(self._memory[0]) + self.ROOM > self.address + self.BYTES
 
 
 def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
@@ -350,14 +365,12 @@ def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
         if tape is not None:
             return step()
         tape = Tape()
-        _crew.tape, _crew.words[1] = tape, tape.address
+        _crew.start_recording(tape)
         try:
             result = step()
-        except BaseException:
-            tape.whole = False
-            raise
+            _crew.tape = None  # it has been recorded to the end
         finally:
-            _crew.tape, _crew.words[1] = None, 0
+            _crew.stop_recording()
         return result
 
     return play_or_record

@@ -155,8 +155,6 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
     function.linkage = "internal"
     function.attributes.add("noinline")
     a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth = function.args
-    for argument, label in zip(function.args, "a a_row a_column b b_row start start_row c c_row columns depth".split()):
-        argument.name = label
     before = function.append_basic_block("before")
     loop = function.append_basic_block("loop")
     after = function.append_basic_block("after")
@@ -193,11 +191,11 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
     return function
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth):  # type: ignore[no-untyped-def]
+@intrinsic
+def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth):
     """Compute one tile of c, of `rows` rows; `kind` is any number of the arrays' dtype."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         rows, *rest = arguments[1:]
         real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
         other, end = builder.append_basic_block("other"), builder.append_basic_block("end")
@@ -237,17 +235,17 @@ def emit_transpose(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
     return rows
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def transpose_square(typing_context, kind, a, a_row, c, c_row):  # type: ignore[no-untyped-def]
+@intrinsic
+def transpose_square(typing_context, kind, a, a_row, c, c_row):
     """c[j, i] = a[i, j] for one square of as many rows as a vector has lanes, given by addresses and strides."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def emit(context, builder, signature, arguments):
         _, a, a_row, c, c_row = arguments
         real, size = (ir.FloatType(), 4) if kind == types.float32 else (ir.DoubleType(), 8)
         lanes = SHAPE.bytes // size
         vector = ir.VectorType(real, lanes)
 
-        def places(first, row):  # type: ignore[no-untyped-def]
+        def places(first, row):
             addresses = [builder.add(first, builder.mul(row, I64(i))) for i in range(lanes)]
             return [builder.inttoptr(address, vector.as_pointer()) for address in addresses]
 
