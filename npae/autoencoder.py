@@ -186,7 +186,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
-        return in_blocks(encoder.forward, self._table(X, "X", self.n_features_in_))
+        return in_blocks(encoder.forward, self._table(X, "X", self.n_features_in_), encoder)
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
@@ -194,8 +194,17 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if Z is not (n, latent_dim) finite numbers.
         """
         decoder: Sequential = self._learned("decoder_")
-        link = self.loss_.link
-        return in_blocks(lambda z: link(decoder.forward(z)), self._table(Z, "Z", decoder.n_in or self.encoder_.n_out))
+        Z = self._table(Z, "Z", decoder.n_in or self.encoder_.n_out)
+        return in_blocks(lambda z: self.loss_.link(decoder.forward(z)), Z, decoder, self.loss_)
+
+    def reconstruct(self, X: ArrayLike) -> Array:
+        """x_hat = decode(encode(x)) for every row of X (n, d), in one pass.
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
+        """
+        network: Sequential = self._learned("network_")
+        X = self._table(X, "X", self.n_features_in_)
+        return in_blocks(lambda x: self.loss_.link(network.forward(x)), X, network, self.loss_)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Minus the loss of X (n, d) and its reconstruction: higher is better. `y` is ignored.
@@ -220,8 +229,7 @@ class AE(Estimator):
         return None
 
     def _table(self, X: ArrayLike, name: str, width: int | None) -> Array:
-        dtype = self.network_.parameters()[0].value.dtype
-        return as_table(X, type(self).__name__, name=name, width=width, dtype=dtype)
+        return as_table(X, type(self).__name__, name=name, width=width, dtype=self.network_.dtype)
 
     def _build(self, d: int, dtype: DTypeLike, loss: Loss, rng: np.random.Generator) -> Sequential:
         """Encoder and decoder, end to end."""

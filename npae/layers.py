@@ -17,6 +17,7 @@ Next: `losses.py`, where the first grad_y comes from.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -378,6 +379,11 @@ class Sequential(Layer):
         """The layer whose output is the network's: the last, or the last of that where it is a `Sequential`."""
         last = self.layers[-1]
         return last.last if isinstance(last, Sequential) else last
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the first parameter; float32 if there is none."""
+        return next((p.value.dtype for layer in self.layers for p in layer.parameters()), np.dtype(np.float32))
 
     def forward(self, x: Array) -> Array:
         """y = f_n(... f_2(f_1(x)))."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,7 @@ from npae.optimizers import Optimizer, State
 from npae.parameter import Parameter, flatten
 from npae.progress import Progress
 
-ROWS_AT_A_TIME = 1024  # how many rows run through a network at once where no gradient is needed
+ROWS_AT_A_TIME = 256  # how many rows run through a network at once where no gradient is needed
 
 
 @dataclass
@@ -213,17 +213,44 @@ def corrupt(corruption: Corruption, x: Array, rng: np.random.Generator) -> Array
 
 def evaluate(network: Layer, loss: Loss, inputs: Array, targets: Array) -> float:
     """The mean loss of the network's outputs for `inputs` against `targets`."""
+
+    def value(x: Array, t: Array) -> Array:
+        return loss.value_and_gradient(network.forward(x), t)[0]
+
     total = 0.0
-    for first in range(0, len(inputs), ROWS_AT_A_TIME):
-        rows = slice(first, first + ROWS_AT_A_TIME)
-        value, _ = loss.value_and_gradient(network.forward(inputs[rows]), targets[rows])
-        total += float(value) * len(inputs[rows])
+    for rows, mean in _in_blocks(value, only_kernels(network, loss), inputs, targets):
+        total += float(mean) * len(inputs[rows])
     return total / len(inputs)
 
 
-def in_blocks(function: Callable[[Array], Array], X: Array) -> Array:
-    """function(X) for a function of rows, with no more than ROWS_AT_A_TIME of them in flight."""
-    return np.concatenate([function(X[i : i + ROWS_AT_A_TIME]) for i in range(0, len(X), ROWS_AT_A_TIME)])
+def in_blocks(function: Callable[[Array], Array], X: Array, *parts: Any) -> Array:
+    """function(X) for a function of rows, with no more than ROWS_AT_A_TIME of them in flight.
+
+    `parts` are what the function is made of; if these are `only_kernels`, it is recorded.
+    """
+    if len(X) <= ROWS_AT_A_TIME:
+        return function(X)
+    Y = np.empty(0)
+    for rows, y in _in_blocks(function, only_kernels(*parts), X):
+        if rows.start == 0:
+            Y = np.empty((len(X), *y.shape[1:]), y.dtype)
+        kernels.of(y).copy(y, out=Y[rows])
+    return Y
+
+
+def _in_blocks(function: Callable[..., Array], repeatable: bool, *tables: Array) -> Iterator[tuple[slice, Array]]:
+    """function(*blocks) for each block of rows of the tables, recorded on the first if it can be repeated."""
+    kernel = kernels.of(*tables)
+    blocks = [np.empty((ROWS_AT_A_TIME, table.shape[1]), table.dtype) for table in tables]
+    again = kernel.recorded(lambda: function(*blocks)) if repeatable else lambda: function(*blocks)
+    for first in range(0, len(tables[0]), ROWS_AT_A_TIME):
+        rows = slice(first, first + ROWS_AT_A_TIME)
+        if len(tables[0][rows]) < ROWS_AT_A_TIME:
+            yield rows, function(*(table[rows] for table in tables))
+        else:
+            for block, table in zip(blocks, tables, strict=True):
+                kernel.copy(table[rows], out=block)
+            yield rows, again()
 
 
 def _diverged(what: str, epoch: int, rate: float) -> RuntimeError:

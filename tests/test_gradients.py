@@ -237,3 +237,20 @@ def test_the_model_is_left_as_it_was():
 def test_at_most_max_elements_of_each_array_are_compared():
     report = npae.check_gradients(npae.Dense(30, 20, rng=0), np.ones((2, 30)), max_elements=7, verbose=False)
     assert [c.checked for c in report.comparisons] == [7, 7, 7]
+
+
+def test_backward_parameters_is_backward_without_the_input_gradient():
+    rng = np.random.default_rng(0)
+    network = npae.Sequential(
+        npae.Sequential(npae.Dense(5, 4, dtype=float, rng=rng), npae.Tanh()), npae.Dense(4, 3, dtype=float, rng=rng)
+    )
+    x, grad_y = rng.standard_normal((6, 5)), rng.standard_normal((6, 3))
+    network.forward(x)
+    network.backward(grad_y)
+    expected = [p.grad.copy() for p in network.parameters()]
+    for p in network.parameters():
+        p.grad[...] = np.nan
+    network.forward(x)
+    assert network.backward_parameters(grad_y) is None
+    for p, grad in zip(network.parameters(), expected, strict=True):
+        np.testing.assert_array_equal(p.grad, grad)

@@ -71,6 +71,18 @@ def test_every_kind_of_host_has_a_tile():
         assert list(shape.heights) == sorted(set(shape.heights), reverse=True)
 
 
+@needs_numba
+def test_the_instructions_that_the_docstring_shows_are_those_that_are_emitted():
+    from llvmlite import ir
+
+    from npae.kernels.numba_backend import tile
+
+    text = str(tile.emit_tile(ir.Module(), ir.FloatType(), tile.Shape(8, 1, (1,)), 1)).replace('"', "")
+    loop = text[text.index("loop:") : text.index("after:")]
+    shown = tile.__doc__[tile.__doc__.index("loop:") : tile.__doc__.index("Two loads")]
+    assert shown.split() == loop.split()
+
+
 # --- the cache of compiled kernels -----------------------------------------------------------------------------
 
 

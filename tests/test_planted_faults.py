@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import test_autoencoder
 import test_corruptions
+import test_gradients
 import test_losses
+import test_noise
 import test_optimizers
 
 import npae
@@ -130,6 +132,9 @@ FAULTS = {
     "ELU's y + alpha": (K, "elu_backward", "grad_y * (y + alpha)", "grad_y * (y + 1.1 * alpha)", gradients),
     "sigmoid's 1 - y": (K, "sigmoid_backward", "y * (1 - y)", "y * (1 + y)", gradients),
     "tanh's square": (K, "tanh_backward", "y * y", "y", gradients),
+    "the first layer forgotten": (
+        L.Sequential, "backward_parameters", "self.layers[0].backward_parameters(grad_y)", "pass",
+        test_gradients.test_backward_parameters_is_backward_without_the_input_gradient),
     # losses
     "MSE without 1/(n d)": (K, "mse", "(2 / error.size)", "2", gradients),
     "MSE with 1/n": (K, "mse", "(2 / error.size)", "(2 / len(error))", gradients),
@@ -188,6 +193,13 @@ FAULTS = {
     "masking the rest": (
         K, "masking_noise", "key, fraction", "key, 1 - fraction",
         test_corruptions.test_masking_sets_the_given_fraction_to_zero),
+    "nine rounds of Philox": (K, "philox", "range(10)", "range(9)", test_noise.test_the_stream_is_philox),
+    "Philox without its key": (K, "philox", "half) ^ x1 ^ k0", "half) ^ x1", test_noise.test_the_stream_is_philox),
+    "the wrong product in Philox": (
+        K, "philox", "(p0 >> half) ^ x3", "(p1 >> half) ^ x3", test_noise.test_the_stream_is_philox),
+    "half of Box and Muller": (
+        K, "normals", "r * np.cos(a), r * np.sin(a)", "r * np.cos(a), r * np.cos(a)",
+        test_noise.test_normals_cover_all_quadrants_of_box_and_muller_equally),
     "PCA without centring": (
         pca.PCA, "fit", "np.linalg.qr(X - mean", "np.linalg.qr(X",
         test_autoencoder.test_pca_reconstructs_with_the_least_squared_error),

@@ -44,7 +44,7 @@ class Backend(Protocol):
     def dense(self, x: Array, W: Array, b: Array) -> Array: ...
     def column_sums(self, a: Array, out: Array | None = None) -> Array: ...
     def take(self, a: Array, rows: Array) -> Array: ...
-    def copy(self, a: Array) -> Array: ...
+    def copy(self, a: Array, out: Array | None = None) -> Array: ...
 
     def relu(self, x: Array) -> Array: ...
     def relu_backward(self, grad_y: Array, y: Array) -> Array: ...
@@ -81,10 +81,11 @@ def of(*arrays: Array) -> Backend:
     """The backend that computes on `arrays`: the active one where it knows their dtype, else NumPy."""
     backend = _active if _active is not None else _choose()
     dtype = arrays[0].dtype
-    if dtype in _SERVED and all(a.dtype == dtype for a in arrays):
-        return backend
-    backend.spoil()
-    return numpy_backend
+    for a in arrays:
+        if a.dtype != dtype or dtype not in _SERVED:
+            backend.spoil()
+            return numpy_backend
+    return backend
 
 
 def use_backend(name: str) -> None:

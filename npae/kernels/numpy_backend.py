@@ -64,9 +64,12 @@ def take(a: Array, rows: Array) -> Array:
     return c
 
 
-def copy(a: Array) -> Array:
+def copy(a: Array, out: Array | None = None) -> Array:
     """c = a."""
-    return a.copy()
+    if out is None:
+        return a.copy()
+    out[...] = a
+    return out
 
 
 # --- activations: each derivative is written in terms of the output y, which forward has kept ----

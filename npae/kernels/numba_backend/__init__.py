@@ -134,9 +134,11 @@ def take(a: Array, rows: Array) -> Array:
     return c
 
 
-def copy(a: Array) -> Array:
+def copy(a: Array, out: Array | None = None) -> Array:
     a = _contiguous(a)
-    c = np.empty(a.shape, a.dtype)
+    c = np.empty(a.shape, a.dtype) if out is None else out
+    if c.shape != a.shape or c.dtype != a.dtype or not c.flags.c_contiguous or not c.flags.writeable:
+        raise ValueError(f"copy expected a contiguous writable out of shape {a.shape} and {a.dtype}, got {c.shape}.")
     if c.size:
         copies.take(a, copies.ALL, c)
     return c

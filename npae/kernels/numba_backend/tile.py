@@ -21,6 +21,36 @@ them for one height, and numba's `@intrinsic` puts them into a compiled function
 registers there are, the host's features decide (`shape_for`). The edge on the right is masked: lanes outside
 of c are neither loaded nor stored.
 
+For the smallest of tiles, one row of one vector of two floats, the loop over k looks like this:
+
+    loop:
+      %k = phi i64 [0, %before], [%k.next, %loop]
+      %a.at = phi i64 [%a, %before], [%a.at.next, %loop]
+      %b.at = phi i64 [%b, %before], [%b.at.next, %loop]
+      %total = phi <2 x float> [%start.1, %before], [%sum, %loop]
+      %at.1 = inttoptr i64 %b.at to <2 x float>*
+      %b.k = call <2 x float> @llvm.masked.load.v2f32.p0(<2 x float>* %at.1, i32 4, <2 x i1> %mask, <2 x
+          float> <float 0.0, float 0.0>)
+      %.16 = mul i64 %b.row, 16
+      %later = add i64 %b.at, %.16
+      %ahead = inttoptr i64 %later to i8*
+      call void @llvm.prefetch.p0(i8* %ahead, i32 0, i32 3, i32 1)
+      %at.2 = inttoptr i64 %a.at to float*
+      %a.k = load float, float* %at.2, align 4
+      %a.all.first = insertelement <2 x float> <float undef, float undef>, float %a.k, i32 0
+      %a.all = shufflevector <2 x float> %a.all.first, <2 x float> <float undef, float undef>, <2 x i32>
+          <i32 0, i32 0>
+      %product = fmul contract <2 x float> %a.all, %b.k
+      %sum = fadd contract <2 x float> %product, %total
+      %k.next = add i64 %k, 1
+      %a.at.next = add i64 %a.at, %a.column
+      %b.at.next = add i64 %b.at, %b.row
+      %more = icmp slt i64 %k.next, %depth
+      br i1 %more, label %loop, label %after
+
+Two loads, a number made into a vector, the product and the sum; the rest moves k and the two addresses on. A tile of 12
+rows has a, product and sum twelve times, and no more of anything else.
+
 Source: Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication", ACM Transactions on
 Mathematical Software 34(3); Van Zee and van de Geijn, 2015, "BLIS", ACM TOMS 41(3), for the tile in registers.
 """
@@ -34,7 +64,7 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-AHEAD = 16
+AHEAD = 16  # steps: how long before it is needed a row of b is asked for
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
@@ -84,31 +114,36 @@ class Emitter:
         self.vector = ir.VectorType(real, self.lanes)
         self.masks = [self._mask(columns, v * self.lanes) for v in self.vectors]
 
-    def repeat(self, scalar: Any) -> Any:
+    def repeat(self, scalar: Any, name: str = "") -> Any:
         """The vector whose lanes all are `scalar`."""
-        kind = ir.VectorType(scalar.type, self.lanes)
-        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
-        return self.builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+        nothing = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(nothing, scalar, I32(0), name=f"{name}.first" if name else "")
+        order = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, nothing, order, name=name)
 
     def _mask(self, columns: Any, first: int) -> Any:
         """The lanes first, first + 1, ... that lie within `columns`."""
         lanes = ir.Constant(ir.VectorType(I64, self.lanes), list(range(first, first + self.lanes)))
-        return self.builder.icmp_signed("<", lanes, self.repeat(columns))
+        return self.builder.icmp_signed("<", lanes, self.repeat(columns), name="mask")
+
+    def step(self, address: Any, stride: Any, times: int, name: str = "") -> Any:
+        """address + times · stride."""
+        return address if times == 0 else self.builder.add(address, self.builder.mul(stride, I64(times)), name=name)
 
     def pointer(self, address: Any, kind: ir.Type) -> Any:
-        return self.builder.inttoptr(address, kind.as_pointer())
+        return self.builder.inttoptr(address, kind.as_pointer(), name="at")
 
     def load_scalar(self, address: Any) -> Any:
-        return self.builder.load(self.pointer(address, self.real), align=self.size)
+        return self.builder.load(self.pointer(address, self.real), align=self.size, name="a.k")
 
-    def load(self, address: Any) -> list[Any]:
+    def load(self, address: Any, name: str) -> list[Any]:
         """The vectors of a row of the tile that begins at `address`; 0 in lanes outside of it."""
         zero = ir.Constant(self.vector, None)
         kind = ir.FunctionType(self.vector, [self.vector.as_pointer(), I32, self.masks[0].type, zero.type])
         load = self._intrinsic("llvm.masked.load", kind)
-        places = [self._place(address, v) for v in self.vectors]
         return [
-            self.builder.call(load, [p, I32(self.size), mask, zero]) for p, mask in zip(places, self.masks, strict=True)
+            self.builder.call(load, [self._place(address, v), I32(self.size), mask, zero], name=name)
+            for v, mask in enumerate(self.masks)
         ]
 
     def store(self, row: list[Any], address: Any) -> None:
@@ -124,21 +159,28 @@ class Emitter:
         module = self.builder.module
         prefetch = module.globals.get("llvm.prefetch.p0") or ir.Function(module, kind, "llvm.prefetch.p0")
         for v in self.vectors:
-            place = self.builder.add(address, I64(v * self.lanes * self.size))
-            self.builder.call(prefetch, [self.builder.inttoptr(place, byte), I32(0), I32(3), I32(1)])
+            place = self.builder.inttoptr(self.step(address, I64(self.vector_bytes), v), byte, name="ahead")
+            self.builder.call(prefetch, [place, I32(0), I32(3), I32(1)])
 
     def multiply_add(self, x: Any, y: Any, total: Any) -> Any:
         """x y + total, which becomes one instruction where the host has it."""
-        product = self.builder.fmul(x, y, flags=["contract"])
-        return self.builder.fadd(product, total, flags=["contract"])
+        product = self.builder.fmul(x, y, flags=["contract"], name="product")
+        return self.builder.fadd(product, total, flags=["contract"], name="sum")
+
+    @property
+    def vector_bytes(self) -> int:
+        return self.lanes * self.size
 
     def _place(self, address: Any, v: int) -> Any:
-        return self.pointer(self.builder.add(address, I64(v * self.lanes * self.size)), self.vector)
+        return self.pointer(self.step(address, I64(self.vector_bytes), v), self.vector)
 
     def _intrinsic(self, name: str, kind: ir.FunctionType) -> Any:
         module = self.builder.module
         name = f"{name}.v{self.lanes}f{self.size * 8}.p0"
         return module.globals.get(name) or ir.Function(module, kind, name)
+
+
+ARGUMENTS = ("a", "a.row", "a.column", "b", "b.row", "start", "start.row", "c", "c.row", "columns", "depth")
 
 
 def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
@@ -151,42 +193,41 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
     name = f"npae_tile_{real}_{rows}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 11), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
+    for argument, label in zip(function.args, ARGUMENTS, strict=True):
+        argument.name = label
     a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth = function.args
-    before = function.append_basic_block("before")
-    loop = function.append_basic_block("loop")
-    after = function.append_basic_block("after")
+    before, loop, after = (function.append_basic_block(label) for label in ("before", "loop", "after"))
 
     builder = ir.IRBuilder(before)
     emit = Emitter(builder, real, shape, columns)
-    first = [emit.load(builder.add(start, builder.mul(start_row, I64(i)))) for i in range(rows)]
-    offsets = [builder.mul(a_row, I64(i)) for i in range(rows)]
+    first = [emit.load(emit.step(start, start_row, i), "start") for i in range(rows)]
     builder.branch(loop)
 
     builder.position_at_end(loop)
-    k, a_k, b_k = builder.phi(I64, "k"), builder.phi(I64, "a_k"), builder.phi(I64, "b_k")
-    total = [[builder.phi(emit.vector) for _ in emit.vectors] for _ in range(rows)]
-    b_vectors = emit.load(b_k)
-    if AHEAD:
-        emit.prefetch(builder.add(b_k, builder.mul(b_row, I64(AHEAD))))
+    k, a_k, b_k = builder.phi(I64, "k"), builder.phi(I64, "a.at"), builder.phi(I64, "b.at")
+    total = [[builder.phi(emit.vector, "total") for _ in emit.vectors] for _ in range(rows)]
+    b_vectors = emit.load(b_k, "b.k")
+    emit.prefetch(emit.step(b_k, b_row, AHEAD, "later"))
     sums = []
     for i in range(rows):
-        a_vector = emit.repeat(emit.load_scalar(builder.add(a_k, offsets[i])))
+        a_vector = emit.repeat(emit.load_scalar(emit.step(a_k, a_row, i)), "a.all")
         sums.append([emit.multiply_add(a_vector, y, t) for y, t in zip(b_vectors, total[i], strict=True)])
-    for phi, begin, step in ((k, I64(0), I64(1)), (a_k, a, a_column), (b_k, b, b_row)):
+    for phi, begin, stride in ((k, I64(0), I64(1)), (a_k, a, a_column), (b_k, b, b_row)):
         phi.add_incoming(begin, before)
-        phi.add_incoming(builder.add(phi, step), loop)
+        phi.add_incoming(builder.add(phi, stride, name=f"{phi.name}.next"), loop)
     for i in range(rows):
         for v in emit.vectors:
             total[i][v].add_incoming(first[i][v], before)
             total[i][v].add_incoming(sums[i][v], loop)
-    builder.cbranch(builder.icmp_signed("<", builder.add(k, I64(1)), depth), loop, after)
+    more = builder.icmp_signed("<", k.incomings[1][0], depth, name="more")
+    builder.cbranch(more, loop, after)
 
     builder.position_at_end(after)
     for i in range(rows):
-        emit.store(sums[i], builder.add(c, builder.mul(c_row, I64(i))))
+        emit.store(sums[i], emit.step(c, c_row, i))
     builder.ret_void()
     return function
 
