@@ -272,6 +272,14 @@ def test_the_backend_is_chosen_by_name_and_serves_its_dtypes(backend):
     assert kernels.of(np.zeros(2, complex)).name == "numpy"
 
 
+def test_arrays_that_are_not_aligned_are_served_as_well(backend):
+    packed = np.zeros(200 * 6 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(200, 6)
+    packed[...] = np.random.default_rng(0).random(packed.shape)
+    assert not packed.flags.aligned
+    fits = [npae.DAE(hidden=(5,), latent_dim=2, epochs=2, random_state=0).fit(X) for X in (packed, packed.copy())]
+    np.testing.assert_allclose(*(fit.reconstruct(packed) for fit in fits), atol=1e-4)
+
+
 def test_an_unknown_backend_is_refused_and_the_old_one_stays():
     before = npae.backend_name()
     with pytest.raises(ValueError, match=r"expected one of \('numpy', 'numba'\), got 'cupy'"):

@@ -78,11 +78,11 @@ _chosen = ""  # how
 
 
 def of(*arrays: Array) -> Backend:
-    """The backend that computes on `arrays`: the active one where it knows their dtype, else NumPy."""
+    """The backend that computes on `arrays`: the active one where it knows their dtype and alignment, else NumPy."""
     backend = _active if _active is not None else _choose()
     dtype = arrays[0].dtype
     for a in arrays:
-        if a.dtype != dtype or dtype not in _SERVED:
+        if a.dtype != dtype or dtype not in _SERVED or not a.flags.aligned:
             backend.spoil()
             return numpy_backend
     return backend

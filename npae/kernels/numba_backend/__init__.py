@@ -130,7 +130,7 @@ def take(a: Array, rows: Array) -> Array:
         return np.ascontiguousarray(a[rows])
     c = np.empty((rows.size, a.shape[1]), a.dtype)
     if c.size:
-        copies.take(a.view(np.ndarray), rows, c)
+        copies.take(a, rows, c)
     return c
 
 

@@ -26,13 +26,14 @@ import atexit
 import platform
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.compiler import Flags
 from numba.extending import intrinsic
 
 from npae.kernels.numba_backend.compile import inner, outer
@@ -197,8 +198,8 @@ def share(typing_context, crew, tasks, function, arguments):
 
     def emit(context, builder, signature, values):
         crew, tasks, _, packed = values
-        task_code = context.compile_subroutine(builder, function.dispatcher.py_func, one_task)
-        start_code = context.compile_subroutine(builder, cast(Any, _start).py_func, one_job)
+        task_code = _part_of(context, builder, function.dispatcher, one_task)
+        start_code = _part_of(context, builder, _start, one_job)
 
         items = cgutils.unpack_tuple(builder, packed)
         items = [_unowned(context, builder, kind, item) for kind, item in zip(arguments.types, items, strict=True)]
@@ -218,6 +219,13 @@ def share(typing_context, crew, tasks, function, arguments):
         return context.get_dummy_value()
 
     return types.void(crew, tasks, function, arguments), emit
+
+
+def _part_of(context, builder, dispatcher, signature):
+    """Compile a function as a part of the one at hand, with the options of its own decorator."""
+    flags = Flags()
+    dispatcher.targetdescr.options.parse_as_flags(flags, dispatcher.targetoptions)
+    return context.compile_subroutine(builder, dispatcher.py_func, signature, flags=flags)
 
 
 def _unowned(context, builder, kind, value):
