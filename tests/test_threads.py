@@ -261,7 +261,7 @@ def test_a_step_that_fails_while_it_is_recorded_leaves_no_tape_behind():
     for _ in range(2):
         with pytest.raises(RuntimeError, match="in the middle"):
             again()
-    assert team._crew.tape is None
+    assert team._crews.own.tape is None
     np.testing.assert_array_equal(backend.relu(np.array([-1.0, 2.0])), [0.0, 2.0])
 
 

@@ -2,7 +2,7 @@
 
     tile          the innermost loop of a matrix product, as LLVM instructions for vector registers
     products      matrices cut into tiles
-    copies        minibatches, transposes
+    copies        minibatches, and rows that do not collide in the cache
     exponential   exp without a call, so that loops around it become vector instructions
     elementwise   activations, losses, Adam
     noise         random numbers that do not depend on the number of threads
@@ -71,17 +71,15 @@ _zeros: dict[Any, Array] = {}
 def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Array:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ValueError(f"matmul expected shapes (M, K) and (K, N), got {a.shape} and {b.shape}.")
-    shape = (a.shape[0], b.shape[1])
-    if out is not None and (out.shape != shape or out.dtype != a.dtype):
-        raise ValueError(f"matmul expected out of shape {shape} and {a.dtype}, got {out.shape} and {out.dtype}.")
-    c = out
-    if c is None or not _writable_in_place(c, a, b):
-        c = np.empty(shape, a.dtype)
-    if 0 in (*shape, a.shape[1]):
+    (M, K), N = a.shape, b.shape[1]
+    if out is not None and (out.shape != (M, N) or out.dtype != a.dtype):
+        raise ValueError(f"matmul expected out of shape {(M, N)} and {a.dtype}, got {out.shape} and {out.dtype}.")
+    c = out if out is not None and _writable_in_place(out, a, b) else np.empty((M, N), a.dtype)
+    if M and K and N:
+        products.product(a, b, _row_of_zeros(N, a.dtype) if bias is None else _flat(bias), c)
+    else:
         spoil()
         c[...] = 0 if bias is None else bias
-    else:
-        products.product(a, b, _row_of_zeros(shape[1], a.dtype) if bias is None else _flat(bias), c)
     if out is None or out is c:
         return c
     spoil()
@@ -89,9 +87,9 @@ def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Arra
     return out
 
 
-def _writable_in_place(c: Array, *operands: Array) -> bool:
+def _writable_in_place(c: Array, a: Array, b: Array) -> bool:
     in_rows = c.shape[1] < 2 or c.strides[1] == c.itemsize
-    return in_rows and c.flags.writeable and not any(np.may_share_memory(c, a) for a in operands)
+    return in_rows and c.flags.writeable and not np.may_share_memory(c, a) and not np.may_share_memory(c, b)
 
 
 def _row_of_zeros(n: int, dtype: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Copies: the rows of a minibatch, a transpose, and matrices moved to where their rows do not collide."""
+"""Copies: the rows of a minibatch, and matrices moved to where their rows do not collide."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from numba.extending import intrinsic
 
 from npae.arrays import Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integers, matrix, matrix_out
-from npae.kernels.numba_backend.team import run, share, spoil
-from npae.kernels.numba_backend.tile import SHAPE, transpose_square
+from npae.kernels.numba_backend.team import run, share
 
 ROWS = 16  # in one task
 ALL = np.empty(0, np.int64)  # instead of row numbers: all rows, in order
@@ -24,7 +23,7 @@ def collide(a: Array) -> bool:
     return a.strides[0] % 1024 == 0 and a.shape[0] > 8 and a.strides[1] == a.itemsize
 
 
-def _empty_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def empty_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A matrix, each row beginning on a cache line, and on another one than the row before."""
     n, m = shape
     a_line = 64 // dtype.itemsize
@@ -32,28 +31,6 @@ def _empty_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if length * dtype.itemsize % 1024 == 0:
         length += a_line
     return np.empty((n, length), dtype)[:, :m]
-
-
-@inner
-def _transpose_strip(a: Array, c: Array, strip: int) -> None:
-    """c[j, i] = a[i, j] for as many j as a vector has lanes: square by square, the rest number by number."""
-    lanes = SHAPE.bytes // c.itemsize
-    M, N = a.shape
-    j = strip * lanes
-    whole = M // lanes * lanes if j + lanes <= N else 0
-    for i in range(0, whole, lanes):
-        source = a.ctypes.data + i * a.strides[0] + j * c.itemsize
-        target = c.ctypes.data + j * c.strides[0] + i * c.itemsize
-        transpose_square(c[0, 0], source, a.strides[0], target, c.strides[0])
-    for row in range(j, min(N, j + lanes)):
-        for i in range(whole, M):
-            c[row, i] = a[i, row]
-
-
-@Kernel(matrix, matrix_out)
-def _transpose(crew: int, a: Array, c: Array) -> None:
-    lanes = SHAPE.bytes // c.itemsize
-    share(crew, (a.shape[1] + lanes - 1) // lanes, _transpose_strip, (a, c))
 
 
 @intrinsic
@@ -85,19 +62,8 @@ def take(a: Array, rows: Array, c: Array) -> None:
     run(_take[a.dtype], a, rows, c)
 
 
-def in_rows(b: Array) -> Array:
-    """The same matrix with its rows in memory one after the other."""
-    rows = _empty_rows(b.shape, b.dtype)
-    if b.strides[0] == b.itemsize:
-        run(_transpose[b.dtype], b.T, rows)
-    else:
-        spoil()
-        rows[...] = b
-    return rows
-
-
 def spread(a: Array) -> Array:
     """A copy whose rows do not collide."""
-    rows = _empty_rows(a.shape, a.dtype)
+    rows = empty_rows(a.shape, a.dtype)
     run(_take[a.dtype], a, ALL, rows)
     return rows

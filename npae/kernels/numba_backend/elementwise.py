@@ -121,15 +121,6 @@ def saturate_backward(crew: int, code: int, alpha: float, grad_y: Array, y: Arra
 # --- losses ----------------------------------------------------------------------------------------
 
 
-@reordered
-def _sum(terms: Array) -> float:
-    """The sum in float64, in whatever order is fastest on this machine."""
-    total = 0.0
-    for i in range(terms.size):
-        total += np.float64(terms[i])
-    return total
-
-
 @inner
 def _fold_log1p(terms: Array) -> float:
     """The sum of log(1 + e) over BLOCK terms e in [0, 1], with a logarithm for the last 64 only.
@@ -149,33 +140,34 @@ def _fold_log1p(terms: Array) -> float:
     return total
 
 
-@inner
+@reordered
 def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
     scale = grad.dtype.type(2 / prediction.size)
     start, stop = block * BLOCK, (block + 1) * BLOCK
     prediction, target, grad = prediction[start:stop], target[start:stop], grad[start:stop]
-    squares = np.empty(grad.size, grad.dtype)
+    total = 0.0
     for i in range(grad.size):
         error = prediction[i] - target[i]
-        squares[i] = error * error
+        total += np.float64(error * error)
         grad[i] = error * scale
-    sums[block] = _sum(squares)
+    sums[block] = total
 
 
-@inner
+@reordered
 def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
     zero, one, scale = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(1 / logits.size)
     start, stop = block * BLOCK, (block + 1) * BLOCK
     logits, target, grad = logits[start:stop], target[start:stop], grad[start:stop]
-    linear, e = np.empty(grad.size, grad.dtype), np.empty(BLOCK, grad.dtype)
+    e = np.empty(BLOCK, grad.dtype)
     e[grad.size :] = 0
+    total = 0.0
     for i in range(grad.size):
         magnitude = abs(logits[i])
         e_i = exp_of_minus(magnitude)
-        linear[i] = magnitude * (one - target[i] if logits[i] > zero else target[i])
+        total += np.float64(magnitude * (one - target[i] if logits[i] > zero else target[i]))
         e[i] = e_i
         grad[i] = ((one if logits[i] > zero else e_i) / (one + e_i) - target[i]) * scale
-    sums[block] = _sum(linear) + _fold_log1p(e)
+    sums[block] = total + _fold_log1p(e)
 
 
 @inner
@@ -227,21 +219,14 @@ def ssim_map(crew, c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy):
 
 @inner
 def _column_sums_strip(a: Array, columns: int, total: Array, strip: int) -> None:
-    """Four rows at a time, so that each total is loaded and stored once for four."""
     first, last = strip * STRIP, min(columns, (strip + 1) * STRIP)
     total = total[first:last]
     for j in range(total.size):
         total[j] = 0
-    fours = a.size // columns // 4 * 4 * columns
-    for row in range(0, fours, 4 * columns):
-        a0, a1 = a[row + first : row + last], a[row + columns + first : row + columns + last]
-        a2, a3 = a[row + 2 * columns + first : row + 2 * columns + last], a[row + 3 * columns + first :]
+    for row in range(0, a.size, columns):
+        a_row = a[row + first : row + last]
         for j in range(total.size):
-            total[j] += (a0[j] + a1[j]) + (a2[j] + a3[j])
-    for row in range(fours, a.size, columns):
-        a0 = a[row + first : row + last]
-        for j in range(total.size):
-            total[j] += a0[j]
+            total[j] += a_row[j]
 
 
 @Kernel(vector, integer, vector_out)

@@ -6,7 +6,7 @@ over k goes on for DEPTH steps at a time, so that both fit there.
 
 Nothing is copied that can be read in place. A tile takes one number of a at a time, so a may lie in memory in any
 way: its transpose costs nothing. It takes vectors from the rows of b, so these must lie as rows; if they
-lie as columns, as in grad_y Wᵀ, `transpose` makes rows of them first. And the rows of a matrix must not begin at
+lie as columns, as in grad_y Wᵀ, they are made into rows first. And the rows of a matrix must not begin at
 multiples of a large power of two, or they all fall into the same few lines of the cache (`collide`);
 if they do, a copy with longer rows is made.
 
@@ -25,9 +25,9 @@ import numpy as np
 
 from npae.arrays import Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
-from npae.kernels.numba_backend.copies import collide, in_rows, spread
-from npae.kernels.numba_backend.team import run, share, threads
-from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile
+from npae.kernels.numba_backend.copies import collide, empty_rows, spread
+from npae.kernels.numba_backend.team import run, share, spoil, threads
+from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile, transpose_square
 
 DEPTH = 256  # how many k at a time
 BAND = 24  # tiles of a panel in one task, at most: their rows of a are to stay in the second-level cache
@@ -94,8 +94,10 @@ def _heights(M: int, tallest: int) -> list[int]:
 
 
 @inner
-def _multiply(a: Array, b: Array, start: Array, c: Array, tops: Array, tiles: int, panels: int, task: int) -> None:
-    """One task: `tiles` tiles of each of `panels` panels."""
+def _multiply(
+    a: Array, b: int, b_row: int, start: Array, c: Array, tops: Array, tiles: int, panels: int, task: int
+) -> None:
+    """One task: `tiles` tiles of each of `panels` panels; b is given by its address and the stride of its rows."""
     K, N, size = a.shape[1], c.shape[1], c.itemsize
     width = SHAPE.bytes * SHAPE.vectors // size
     all_panels = (N + width - 1) // width
@@ -113,8 +115,8 @@ def _multiply(a: Array, b: Array, start: Array, c: Array, tops: Array, tiles: in
                     a.ctypes.data + i * a.strides[0] + k * a.strides[1],
                     a.strides[0],
                     a.strides[1],
-                    b.ctypes.data + k * b.strides[0] + j * size,
-                    b.strides[0],
+                    b + k * b_row + j * size,
+                    b_row,
                     target if k else start.ctypes.data + j * size,  # the first k go on from `start`, a row
                     c.strides[0] if k else 0,
                     target,
@@ -124,13 +126,45 @@ def _multiply(a: Array, b: Array, start: Array, c: Array, tops: Array, tiles: in
                 )
 
 
-@Kernel(matrix, matrix, vector, matrix_out, integers, integer, integer)
-def _product(crew: int, a: Array, b: Array, start: Array, c: Array, tops: Array, tiles: int, panels: int) -> None:
-    """c = start + a b, for b, start and c in rows."""
+@inner
+def _transpose_strip(a: Array, c: Array, strip: int) -> None:
+    """c[j, i] = a[i, j] for as many j as a vector has lanes: square by square, the rest number by number."""
+    lanes = SHAPE.bytes // c.itemsize
+    M, N = a.shape
+    j = strip * lanes
+    whole = M // lanes * lanes if j + lanes <= N else 0
+    for i in range(0, whole, lanes):
+        source = a.ctypes.data + i * a.strides[0] + j * c.itemsize
+        target = c.ctypes.data + j * c.strides[0] + i * c.itemsize
+        transpose_square(c[0, 0], source, a.strides[0], target, c.strides[0])
+    for row in range(j, min(N, j + lanes)):
+        for i in range(whole, M):
+            c[row, i] = a[i, row]
+
+
+@Kernel(matrix, matrix, integer, matrix_out, vector, matrix_out, integers, integer, integer)
+def _product(
+    crew: int,
+    a: Array,
+    b: Array,
+    turn: int,
+    turned: Array,
+    start: Array,
+    c: Array,
+    tops: Array,
+    tiles: int,
+    panels: int,
+) -> None:
+    """c = start + a b, for b, start and c in rows; or if `turn`, for b in columns, made into rows in `turned`."""
+    at, b_row = b.ctypes.data, b.strides[0]
+    if turn:
+        lanes = SHAPE.bytes // c.itemsize
+        share(crew, (b.shape[0] + lanes - 1) // lanes, _transpose_strip, (b.T, turned))
+        at, b_row = turned.ctypes.data, turned.strides[0]
     width = SHAPE.bytes * SHAPE.vectors // c.itemsize
     down = (tops.size - 1 + tiles - 1) // tiles
     across = ((c.shape[1] + width - 1) // width + panels - 1) // panels
-    share(crew, down * across, _multiply, (a, b, start, c, tops, tiles, panels))
+    share(crew, down * across, _multiply, (a, at, b_row, start, c, tops, tiles, panels))
 
 
 def product(a: Array, b: Array, start: Array, c: Array) -> None:
@@ -140,12 +174,17 @@ def product(a: Array, b: Array, start: Array, c: Array) -> None:
     """
     (M, K), N = a.shape, c.shape[1]
     size = a.itemsize
-    if N > 1 and b.strides[1] != size:
-        b = in_rows(b)
     width = SHAPE.bytes * SHAPE.vectors // size
     tall, wide = M // HEIGHTS[0], N // width  # how often b and a are read: enough to make a copy worth while?
-    if tall >= 8 and collide(b):
+    turn, turned = False, c
+    if N > 1 and b.strides[1] != size:
+        turn, turned = b.strides[0] == size, empty_rows(b.shape, b.dtype)
+        if not turn:
+            spoil()
+            turned[...] = b
+            b = turned
+    elif tall >= 8 and collide(b):
         b = spread(b)
     if wide >= 3 and collide(a):
         a = spread(a)
-    run(_product[a.dtype], a, b, start, c, *cut(M, N, K, width))
+    run(_product[a.dtype], a, b, turn, turned, start, c, *cut(M, N, K, width))

@@ -272,7 +272,7 @@ class Team:
             self.wake()
 
 
-class Crew(threading.local):
+class Crew:
     """What a Python thread hands to its kernels: whether they have the team, and whether they are recorded."""
 
     def __init__(self) -> None:
@@ -281,16 +281,22 @@ class Crew(threading.local):
         self.tape: Tape | None = None
 
     def start_recording(self, tape: Tape) -> None:
+        """Note every job from now on."""
         self.tape, self.words[1] = tape, tape.address
 
     def stop_recording(self) -> None:
-        """No job is noted any more; a tape that is stopped before its step is over is of no use."""
+        """Note none any more; a tape that is stopped before its step is over is of no use."""
         if self.tape is not None:
             self.tape.whole = False
         self.tape, self.words[1] = None, 0
 
 
-_crew = Crew()
+class _Crews(threading.local):
+    def __init__(self) -> None:
+        self.own = Crew()
+
+
+_crews = _Crews()  # one for each Python thread
 _turn = threading.Lock()  # whoever holds it has the team
 _team: Team | None = None
 
@@ -303,7 +309,7 @@ def threads() -> int:
 def run(kernel: Callable[..., None], *arguments: Any) -> None:
     """kernel(crew, *arguments): on all cores if the team is free, else on this one."""
     global _team
-    crew = _crew
+    crew = _crews.own
     if crew.tape is not None:
         crew.tape.keep(arguments)
         if crew.tape.full or not crew.tape.whole:
@@ -326,8 +332,8 @@ def run(kernel: Callable[..., None], *arguments: Any) -> None:
 
 def after_fork() -> None:
     """A forked child has none of the threads: it gets a new team when it first needs one."""
-    global _crew, _team, _turn
-    _crew, _team, _turn = Crew(), None, threading.Lock()
+    global _crews, _team, _turn
+    _crews, _team, _turn = _Crews(), None, threading.Lock()
 
 
 # --- tapes ------------------------------------------------------------------------------------------
@@ -373,12 +379,13 @@ def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
         if tape is not None:
             return step()
         tape = Tape()
-        _crew.start_recording(tape)
+        crew = _crews.own
+        crew.start_recording(tape)
         try:
             result = step()
-            _crew.tape = None  # it has been recorded to the end
+            crew.tape = None  # it has been recorded to the end
         finally:
-            _crew.stop_recording()
+            crew.stop_recording()
         return result
 
     return play_or_record
@@ -386,5 +393,6 @@ def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
 
 def spoil() -> None:
     """Say that what happens now is not in the kernels, so that it could not be repeated from a tape."""
-    if _crew.tape is not None:
-        _crew.tape.whole = False
+    tape = _crews.own.tape
+    if tape is not None:
+        tape.whole = False
