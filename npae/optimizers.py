@@ -93,7 +93,7 @@ class Optimizer:
     """What all optimizers share: a learning rate, and the contract `init` and `step`.
 
     A step has two parts, because the first is a few scalars and the second all the work, the same at every
-    step: `prepare` sets `state.numbers`, `apply` runs the kernel that goes by them. Subclass both.
+    step: `prepare` sets `state.numbers`, `apply` runs the kernel that goes by them. Subclass both, or `step`.
     """
 
     only_kernels = False  # see `training.only_kernels`

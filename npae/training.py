@@ -154,7 +154,7 @@ def _steps(
     repeated: dict[int, tuple[Array, Callable[[], Array]]] = {}  # for a full batch, and for what is left at the end
     repeatable = only_kernels(network, loss, optimizer) and corruption is noise
 
-    def on(rows: Array) -> Array:
+    def on(rows: Array, downhill: Callable[[list[Parameter], State], None]) -> Array:
         x = kernel.take(X, rows)
         x_in = x
         if noise is not None:
@@ -164,20 +164,20 @@ def _steps(
         x_hat = network.forward(x_in)
         value, grad = loss.value_and_gradient(x_hat, x)
         network.backward_parameters(grad)
-        optimizer.apply(parameters, state)
+        downhill(parameters, state)
         return value
 
     def step(rows: Array) -> float:
         if noise is not None:
             key[:] = draw_key(noise_rng)
-        optimizer.prepare(state)
         if not repeatable:
-            return float(on(rows))
+            return float(on(rows, optimizer.step))
         if len(rows) not in repeated:
             place = np.empty(len(rows), np.int64)
-            repeated[len(rows)] = place, kernel.recorded(lambda: on(place))
+            repeated[len(rows)] = place, kernel.recorded(lambda: on(place, optimizer.apply))
         place, again = repeated[len(rows)]
         place[:] = rows
+        optimizer.prepare(state)
         return float(again())
 
     return step

@@ -1,11 +1,17 @@
 """The demos work without a screen, draw their picture, and say so when they miss their figure."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import HAVE_NUMBA
 
-DEMOS = sorted((Path(__file__).parent.parent / "demos").glob("[0-9]*.py"))
+FOLDER = Path(__file__).parent.parent / "demos"
+DEMOS = sorted(FOLDER.glob("[0-9]*.py"))
+TRAINING = [path for path in DEMOS if "epochs" in path.read_text(encoding="utf-8")]
 
 
 def load(path):
@@ -15,7 +21,7 @@ def load(path):
     return module
 
 
-@pytest.mark.parametrize("path", DEMOS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", TRAINING, ids=lambda p: p.stem)
 def test_a_demo_that_misses_its_figure_fails_and_still_draws(path, tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -25,6 +31,30 @@ def test_a_demo_that_misses_its_figure_fails_and_still_draws(path, tmp_path, cap
     out, err = capsys.readouterr()
     assert "must be" in out
     assert err.startswith("epoch 1/1")
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted")
+def test_the_ladder_checks_every_rung_and_its_figure(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    ladder = load(FOLDER / "08_matmul_ladder.py")
+    assert ladder.main(tmp_path / "picture.png", n=96) == 0
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    out, _ = capsys.readouterr()
+    for rung in ("naive", "reordered", "blocked", "parallel", "register tile", "must be at least 10"):
+        assert rung in out
+    ladder.BAR = 1e9
+    assert ladder.main(tmp_path / "picture.png", n=96) == 1
+    ladder.naive = lambda a, b, c: np.copyto(c, a)  # a wrong rung is found before it is timed
+    with pytest.raises(SystemExit, match=r"naive: up to .* away from NumPy's product"):
+        ladder.main(tmp_path / "picture.png", n=96)
+
+
+def test_the_ladder_without_numba_says_what_to_install():
+    program = "import sys, runpy; sys.modules['numba'] = None; runpy.run_path('demos/08_matmul_ladder.py')"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'pip install "npae[demos]"' in done.stderr
 
 
 @pytest.mark.parametrize("path", DEMOS, ids=lambda p: p.stem)
@@ -38,8 +68,6 @@ def test_a_demo_is_short_guarded_and_its_picture_is_committed(path):
 
 def test_the_plots_draw_on_the_axes_they_are_given_and_return_it():
     pytest.importorskip("matplotlib")
-    import numpy as np
-
     import npae
     from npae import plots
 

@@ -46,7 +46,7 @@ rng = np.random.default_rng(int(sys.argv[1]))
 real_empty = np.empty
 for dtype in (np.float32, np.float64):
     for end in (None, True, False):
-        # Results that the kernels allocate themselves are guarded as well; but first all is compiled, with NumPy as it is.
+        # What the kernels allocate is guarded as well; but first, all is compiled with NumPy as it is.
         np.empty = real_empty if end is None else lambda shape, dtype=np.float64, *rest: guarded(
             (shape,) if isinstance(shape, (int, np.integer)) else shape, dtype, end)
         for M, K, N in [(1, 1, 1), (12, 16, 32), (13, 17, 33), (11, 300, 31), (25, 5, 64), (100, 256, 256),

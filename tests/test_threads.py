@@ -192,6 +192,21 @@ def test_layers_losses_and_corruptions_of_your_own_run_at_every_step(backend):
     assert Doubled.calls == 1 + 3 * 4  # one trial before training, then every batch
 
 
+def test_an_optimizer_of_your_own_takes_every_step(backend):
+    class Counting(npae.Adam):
+        taken = 0
+
+        def step(self, parameters, state):
+            Counting.taken += 1
+            super().step(parameters, state)
+
+    X = np.random.default_rng(0).random((40, 6))
+    arguments = {"hidden": (5,), "latent_dim": 2, "epochs": 3, "batch_size": 10, "random_state": 0}
+    counted, plain = (npae.AE(optimizer=o, **arguments).fit(X).encode(X) for o in (Counting(), npae.Adam()))
+    assert Counting.taken == 12
+    np.testing.assert_array_equal(counted, plain)
+
+
 @needs_numba
 def test_a_step_that_no_tape_can_hold_is_done_in_full_every_time():
     npae.use_backend("numba")

@@ -112,7 +112,8 @@ class Emitter:
         self.lanes = shape.bytes // self.size
         self.vectors = range(shape.vectors)
         self.vector = ir.VectorType(real, self.lanes)
-        self.masks = [self._mask(columns, v * self.lanes) for v in self.vectors]
+        self.whole = columns is None
+        self.masks = [] if columns is None else [self._mask(columns, v * self.lanes) for v in self.vectors]
 
     def repeat(self, scalar: Any, name: str = "") -> Any:
         """The vector whose lanes all are `scalar`."""
@@ -138,6 +139,9 @@ class Emitter:
 
     def load(self, address: Any, name: str) -> list[Any]:
         """The vectors of a row of the tile that begins at `address`; 0 in lanes outside of it."""
+        if self.whole:
+            places = [self._place(address, v) for v in self.vectors]
+            return [self.builder.load(place, align=self.size, name=name) for place in places]
         zero = ir.Constant(self.vector, None)
         kind = ir.FunctionType(self.vector, [self.vector.as_pointer(), I32, self.masks[0].type, zero.type])
         load = self._intrinsic("llvm.masked.load", kind)
@@ -147,6 +151,11 @@ class Emitter:
         ]
 
     def store(self, row: list[Any], address: Any) -> None:
+        """Write a row of the tile, but no lane outside of it."""
+        if self.whole:
+            for v, value in enumerate(row):
+                self.builder.store(value, self._place(address, v), align=self.size)
+            return
         kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), I32, self.masks[0].type])
         store = self._intrinsic("llvm.masked.store", kind)
         for v, (value, mask) in enumerate(zip(row, self.masks, strict=True)):
@@ -158,7 +167,7 @@ class Emitter:
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         module = self.builder.module
         prefetch = module.globals.get("llvm.prefetch.p0") or ir.Function(module, kind, "llvm.prefetch.p0")
-        for v in self.vectors:
+        for v in range(0, len(self.vectors), max(1, 64 // self.vector_bytes)):  # one for each line of the cache
             place = self.builder.inttoptr(self.step(address, I64(self.vector_bytes), v), byte, name="ahead")
             self.builder.call(prefetch, [place, I32(0), I32(3), I32(1)])
 
@@ -183,14 +192,15 @@ class Emitter:
 ARGUMENTS = ("a", "a.row", "a.column", "b", "b.row", "start", "start.row", "c", "c.row", "columns", "depth")
 
 
-def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
+def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, whole: bool = False) -> Any:
     """Add to `module` the function that computes one tile of `rows` rows, and return it:
 
         c[i, j] = start[i, j] + sum_k a[i, k] b[k, j]        i < rows, j < columns, k < depth
 
     Its arguments are addresses and strides in bytes; the elements of a row of b, start and c lie side by side.
+    `whole` says that all columns of the tile are there, so that nothing need be masked.
     """
-    name = f"npae_tile_{real}_{rows}"
+    name = f"npae_tile_{real}_{rows}{'_whole' if whole else ''}"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), name)
@@ -202,7 +212,7 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
     before, loop, after = (function.append_basic_block(label) for label in ("before", "loop", "after"))
 
     builder = ir.IRBuilder(before)
-    emit = Emitter(builder, real, shape, columns)
+    emit = Emitter(builder, real, shape, None if whole else columns)
     first = [emit.load(emit.step(start, start_row, i), "start") for i in range(rows)]
     builder.branch(loop)
 
@@ -245,7 +255,16 @@ def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_
             block = builder.append_basic_block(f"height_{height}")
             choice.add_case(I64(height), block)
             with builder.goto_block(block):
-                builder.call(emit_tile(builder.module, real, SHAPE, height), rest)
+                masked = emit_tile(builder.module, real, SHAPE, height)
+                if SHAPE.bytes == 64:  # masks have registers of their own and cost nothing
+                    builder.call(masked, rest)
+                else:
+                    all_of_it = I64(SHAPE.bytes * SHAPE.vectors // (4 if kind == types.float32 else 8))
+                    with builder.if_else(builder.icmp_signed("==", rest[-2], all_of_it)) as (then, otherwise):
+                        with then:
+                            builder.call(emit_tile(builder.module, real, SHAPE, height, whole=True), rest)
+                        with otherwise:
+                            builder.call(masked, rest)
                 builder.branch(end)
         builder.position_at_end(other)
         builder.branch(end)

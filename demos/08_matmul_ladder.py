@@ -1,0 +1,79 @@
+"""From three plain loops to most of what a machine can do: the matrix product c = a b, one idea on each rung.
+
+A product of n x n matrices is 2 n³ operations on only 3 n² numbers. So each number is used again and again, and a
+program is fast if that happens while the number is near: in a cache or, best of all, in a register.
+
+Run it: about 15 seconds. Each rung is checked against NumPy, timed, and drawn in `figures/08_matmul_ladder.png`
+under the roof: what this machine can do at most (peak.py). Read beside it: npae/kernels/numba_backend/tile.py.
+
+Now try n = 1024: `naive` falls to a third of its speed or less: a column of b must share a few lines of the cache.
+Now try HIGH = 1: every row of c fetches all of b again, and `blocked` is hardly faster than `reordered`.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import npae
+
+try:
+    from numba import njit, prange
+except ImportError:
+    sys.exit('this demo needs numba: pip install "npae[demos]"')
+sys.path.append(str(Path(__file__).parent))
+from peak import climb
+
+FIGURE = Path(__file__).parent / "figures" / "08_matmul_ladder.png"
+BAR = 10  # how many times as fast as the first rung the last must be
+HIGH, DEEP = 50, 8  # rows in a block of c, and of b: the latter fits in the nearest cache
+
+
+@njit
+def naive(a, b, c):
+    """As it is defined. Every step goes down a column of b, to another line of the cache, for a single number."""
+    for i, j in np.ndindex(c.shape):
+        total = np.float32(0)
+        for k in range(len(b)):
+            total += a[i, k] * b[k, j]
+        c[i, j] = total
+
+
+@njit(fastmath={"contract"})  # x y + z may be one instruction
+def reordered(a, b, c):
+    """j goes last: rows of b and c are read as they lie in memory, and the compiler makes vectors of them."""
+    c[:] = 0
+    for i, k in np.ndindex(a.shape):
+        for j in range(len(b[0])):
+            c[i, j] += a[i, k] * b[k, j]
+
+
+def blocks(a, b, c):
+    """DEEP rows of b stay in the cache for HIGH rows of c; and c, once fetched, takes four products, not one."""
+    c[:] = 0
+    for i0 in prange((len(a) + HIGH - 1) // HIGH):
+        for k0 in range(0, len(b), DEEP):
+            for i in range(i0 * HIGH, min(i0 * HIGH + HIGH, len(a))):
+                for k in range(k0, min(k0 + DEEP, len(b)), 4):
+                    c_i, b0, b1, b2, b3 = c[i], b[k], b[k + 1], b[k + 2], b[k + 3]
+                    for j in range(len(c_i)):
+                        c_i[j] += a[i, k] * b0[j] + a[i, k + 1] * b1[j] + a[i, k + 2] * b2[j] + a[i, k + 3] * b3[j]
+
+
+def main(path=FIGURE, n=800):
+    npae.use_backend("numba")
+    cores = npae.backend_info()["threads"]
+    rungs = {  # name: (what multiplies, cores, how many matrices come from beyond a core's own caches or go there)
+        "naive": (naive, 1, n + 2),  # all of b for every row of a
+        "reordered": (reordered, 1, n + 2),
+        "blocked": (njit(fastmath={"contract"})(blocks), 1, n / HIGH + 2),  # all of b for every block of rows
+        "parallel": (njit(fastmath={"contract"}, parallel=True)(blocks), cores, n / HIGH + 2),  # cores share the prange
+        "register tile": (lambda a, b, c: npae.kernels.of(a).matmul(a, b, out=c), cores, n / 128 + 2),  # c per 256 k
+    }
+    first, *_, last = climb(path, rungs, n, cores)
+    print(f"the register tile is {last / first:.0f} times as fast as naive loops (must be at least {BAR})")
+    return 0 if last >= BAR * first else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,300 @@
+"""How long an epoch of training takes: npae beside NumPy, PyTorch, JAX and scikit-learn, where they are installed.
+
+Run it: a minute where none of the others is installed, about four minutes with all of them. It prints seconds per
+epoch and how long a reconstruction takes, and draws `figures/benchmark.png`. Name other workloads to measure those;
+`--full` trains on all of MNIST.
+
+All train the same network with Adam, in float32 on the processor, each as its users would do it quickly. Machines
+are noisy, and the idle threads of one library steal time from another. So every measurement is a process of its
+own, the libraries take turns, the first epoch (which compiles) does not count, and a figure is the median over
+the rounds of each round's median epoch.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+import npae
+from npae import plots
+
+FIGURE = Path(__file__).parent / "figures" / "benchmark.png"
+EPOCHS = 6  # in a measurement, with the first
+DEEP = (784, 128, 64, 32, 64, 128, 784)
+WORKLOADS = {  # widths, rows in a batch, standard deviation of the noise that is drawn for each batch
+    "simple": ((784, 32, 784), 256, 0.0),
+    "deep": (DEEP, 256, 0.0),
+    "small-batch": ((784, 32, 784), 32, 0.0),
+    "denoise": (DEEP, 256, 0.5),
+    "wide": ((784, 1000, 500, 250, 30, 250, 500, 1000, 784), 256, 0.0),
+}
+DEFAULT = ("simple", "deep", "small-batch", "denoise")
+
+# A library is a function (X, widths, batch, noise) -> (train, reconstruct). `train(epochs)` returns the seconds of
+# each epoch, `reconstruct()` sends all rows of X through the network; it is None where that is not measured.
+
+
+def clocked(action, times):
+    ticks = [time.perf_counter()]
+    for _ in range(times):
+        action()
+        ticks.append(time.perf_counter())
+    return np.diff(ticks)
+
+
+def batches(X, size, noise, rng):
+    """What the network is shown and what it must give back, batch by batch in a new order."""
+    for rows in np.split(rng.permutation(len(X)), range(size, len(X), size)):
+        y = X[rows]
+        yield (y + noise * rng.standard_normal(y.shape, np.float32)).clip(0, 1) if noise else y, y
+
+
+def with_npae(X, widths, batch, noise):
+    half = len(widths) // 2
+    own = {"corruption": npae.GaussianNoise(noise, clip=(0, 1))} if noise else {}
+    ae = (npae.DAE if noise else npae.AE)(
+        hidden=widths[1:half], latent_dim=widths[half], loss="bce", epochs=0, batch_size=batch,
+        verbose=False, random_state=0, **own,
+    ).fit(X)  # fmt: skip
+    return lambda epochs: ae.set_params(epochs=epochs).fit(X).history_.seconds, lambda: ae.reconstruct(X)
+
+
+def with_numpy(X, widths, batch, noise):
+    rng, t = np.random.default_rng(0), 0
+    Ws = [rng.normal(0, np.sqrt(2 / n_in), (n_in, n_out)).astype(X.dtype) for n_in, n_out in pairwise(widths)]
+    bs = [np.zeros(n, X.dtype) for n in widths[1:]]
+    ms, vs = ([np.zeros_like(p) for p in Ws + bs] for _ in range(2))
+
+    def forward(x):
+        xs = [x]
+        for W, b in zip(Ws[:-1], bs[:-1], strict=True):
+            xs.append(np.maximum(xs[-1] @ W + b, 0))
+        return xs, xs[-1] @ Ws[-1] + bs[-1]
+
+    def step(x, y):
+        nonlocal t
+        t += 1
+        xs, logits = forward(x)
+        e = np.exp(-np.abs(logits))
+        loss = (np.maximum(logits, 0) - logits * y + np.log(1 + e)).mean()
+        grad = (np.where(logits > 0, 1, e) / (1 + e) - y) / y.size
+        grad_Ws, grad_bs = [], []
+        for i in reversed(range(len(Ws))):
+            grad_Ws.insert(0, xs[i].T @ grad)
+            grad_bs.insert(0, grad.sum(axis=0))
+            grad = grad @ Ws[i].T * (xs[i] > 0) if i else None
+        for p, g, m, v in zip(Ws + bs, grad_Ws + grad_bs, ms, vs, strict=True):
+            m += 0.1 * (g - m)
+            v += 0.001 * (g * g - v)
+            p -= 1e-3 / (1 - 0.9**t) * m / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        return loss
+
+    train = partial(clocked, lambda: np.mean([step(x, y) for x, y in batches(X, batch, noise, rng)]))
+    return train, lambda: 1 / (1 + np.exp(-forward(X)[1]))
+
+
+def with_torch(X, widths, batch, noise, compiled=False):
+    import torch
+
+    X = torch.from_numpy(X)
+    layers = [layer for n in pairwise(widths) for layer in (torch.nn.Linear(*n), torch.nn.ReLU())]
+    network, bce = torch.nn.Sequential(*layers[:-1]), torch.nn.BCEWithLogitsLoss()
+    adam = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    forward = torch.compile(network, dynamic=False) if compiled else network
+
+    def epoch():
+        for rows in torch.randperm(len(X)).split(batch):
+            y = X[rows]
+            x = (y + noise * torch.randn_like(y)).clamp_(0, 1) if noise else y
+            adam.zero_grad()
+            bce(forward(x), y).backward()
+            adam.step()
+
+    return partial(clocked, epoch), torch.inference_mode()(lambda: forward(X).sigmoid())
+
+
+def with_jax(X, widths, batch, noise):
+    import jax
+    import optax
+
+    adam, glorot, rng = optax.adam(1e-3), jax.nn.initializers.glorot_uniform(), np.random.default_rng(0)
+    X, (key, *keys) = jax.numpy.asarray(X), jax.random.split(jax.random.key(0), len(widths))
+    network = [(glorot(k, shape), jax.numpy.zeros(shape[1])) for k, shape in zip(keys, pairwise(widths), strict=True)]
+    state, whole = (network, adam.init(network)), len(X) // batch * batch
+
+    def forward(network, x):
+        for W, b in network[:-1]:
+            x = jax.nn.relu(x @ W + b)
+        return x @ network[-1][0] + network[-1][1]
+
+    def bce(network, x, y):
+        return optax.sigmoid_binary_cross_entropy(forward(network, x), y).mean()
+
+    @jax.jit
+    def train(state, X, order, key):
+        def step(state, rows_and_key):
+            (network, moments), (rows, key) = state, rows_and_key
+            y = X[rows]
+            x = (y + noise * jax.random.normal(key, y.shape)).clip(0, 1) if noise else y
+            grads = jax.grad(bce)(network, x, y)  # nobody asks for the loss, so the compiler leaves it out
+            updates, moments = adam.update(grads, moments)
+            return (optax.apply_updates(network, updates), moments), None
+
+        first, *rest = jax.random.split(key, len(X) // batch + 1)
+        state, _ = jax.lax.scan(step, state, (order[:whole].reshape(-1, batch), jax.numpy.stack(rest)))
+        return step(state, (order[whole:], first))[0] if whole < len(X) else state
+
+    def epoch():
+        nonlocal state, key
+        key, now = jax.random.split(key)
+        state = jax.block_until_ready(train(state, X, rng.permutation(len(X)), now))
+
+    predict = jax.jit(lambda network, x: jax.nn.sigmoid(forward(network, x)))
+    return partial(clocked, epoch), lambda: predict(state[0], X).block_until_ready()
+
+
+def with_sklearn(X, widths, batch, noise):
+    from sklearn.neural_network import MLPRegressor
+
+    warnings.simplefilter("ignore")  # it remarks that the last batch is smaller
+    model, rng = MLPRegressor(hidden_layer_sizes=widths[1:-1], batch_size=batch), np.random.default_rng(0)
+
+    def epoch():
+        for x, y in batches(X, batch, noise, rng) if noise else [(X, X)]:  # of all rows it makes batches itself
+            model.partial_fit(x, y)
+
+    return partial(clocked, epoch), None
+
+
+LIBRARIES = {  # function, the modules it needs, colour (Okabe and Ito)
+    "npae": (with_npae, (), plots.BLUE),
+    "NumPy": (with_numpy, (), plots.GREY),
+    "torch": (with_torch, ("torch",), plots.ORANGE),
+    "torch.compile": (partial(with_torch, compiled=True), ("torch",), "#E69F00"),
+    "jax": (with_jax, ("jax", "optax"), "#009E73"),
+    "scikit-learn": (with_sklearn, ("sklearn",), "#CC79A7"),
+}
+
+
+def measure(library, workload, full):
+    """The seconds of the median epoch; for "inference", of the median reconstruction of one image and of 10,000."""
+    X = (npae.datasets.mnist if full else npae.datasets.digits)()[0]
+    if workload != "inference":
+        train, _ = LIBRARIES[library][0](X, *WORKLOADS[workload])
+        return [np.median(train(EPOCHS)[1:])]
+    pair = [LIBRARIES[library][0](X[:n], *WORKLOADS["simple"])[1] for n in (1, 10_000)]
+    return [np.median(clocked(f, times)[times // 10 :]) for f, times in zip(pair, (2000, 30), strict=True)]
+
+
+def in_turns(columns, rounds, full):
+    """{workload: {library: its figures}} for {workload: libraries}: the medians over the rounds."""
+    taken = {workload: {library: [] for library in libraries} for workload, libraries in columns.items()}
+    for turn in range(rounds):
+        for workload, row in taken.items():
+            print(f"round {turn + 1}/{rounds}  {workload}", file=sys.stderr)
+            for library, figures in row.items():
+                command = [sys.executable, __file__, *["--full"] * full, "--one", library, workload]
+                environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+                child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+                figures.append(json.loads(child.stdout.splitlines()[-1]))
+    return {w: {library: np.median(figures, axis=0) for library, figures in row.items()} for w, row in taken.items()}
+
+
+def table(title, *rows):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print(f"\n{title}")
+    for name, *cells in rows:
+        print(f"  {name:{widths[0]}}", *(f"{cell:>{w}}" for cell, w in zip(cells, widths[1:], strict=True)), sep="   ")
+
+
+def draw(path, title, workloads, seconds):
+    step = 1 / (len(seconds) + 1)  # from bar to bar; a group is 1 wide, with a gap of one bar
+    fig = plots.figure(max(8.2, 1 + 0.37 * len(workloads) / step), 4.2)
+    ax = fig.subplots()
+    for i, (library, column) in enumerate(seconds.items()):
+        places = np.arange(len(workloads)) + (i - (len(seconds) - 1) / 2) * step
+        label = library + " (squared error)" * (library == "scikit-learn")
+        bars = ax.bar(places, column, 0.94 * step, color=LIBRARIES[library][-1], label=label)
+        ax.bar_label(bars, [f"{s:.2f}" if s >= 0.1 else f"{s:.3f}" for s in column], fontsize=7, padding=2)
+    low, high = np.min(list(seconds.values())), np.max(list(seconds.values()))
+    if high > 30 * low:
+        ax.set(yscale="log", ylim=(low / 2, high * 1.6))
+        ax.yaxis.set_major_formatter("{x:g}")
+    ax.set_xticks(range(len(workloads)), workloads)
+    ax.tick_params(axis="x", length=0)
+    ax.set_ylabel("seconds per epoch (less is better)")
+    ax.spines[["top", "right"]].set_visible(False)
+    fig.legend(loc="outside lower center", ncols=len(seconds), frameon=False, fontsize=9)
+    fig.suptitle(title, fontsize=10)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path)
+    print(f"wrote {path}")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--full", action="store_true", help="all 60,000 images of MNIST, not the bundled 10,000")
+    parser.add_argument("--compile", action="store_true", help="torch.compile as well, which takes a while")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each library (%(default)s)")
+    parser.add_argument("--one", nargs=2, metavar=("LIBRARY", "WORKLOAD"), help="measure only this, and print JSON")
+    args = parser.parse_args(argv)
+    if args.one:
+        print(json.dumps(measure(*args.one, args.full)))
+        return 0
+    if unknown := set(args.workloads) - set(WORKLOADS):
+        parser.error(f"expected WORKLOAD among {', '.join(WORKLOADS)}, got {', '.join(unknown)}")
+
+    libraries = [n for n in LIBRARIES if args.compile or n != "torch.compile"]
+    for library in list(libraries):
+        if missing := [module for module in LIBRARIES[library][1] if find_spec(module) is None]:
+            print(f"{library}: left out, {' and '.join(missing)} not installed")
+            libraries.remove(library)
+    columns = dict.fromkeys(args.workloads or DEFAULT, libraries)
+    columns["inference"] = [n for n in libraries if n not in ("torch.compile", "scikit-learn")]
+    results = in_turns(columns, args.rounds, args.full)
+
+    inference = results.pop("inference")
+    seconds = {library: [float(row[library][0]) for row in results.values()] for library in libraries}
+    peers = [min((seconds[n][i], n) for n in libraries if n != "npae") for i in range(len(results))]
+    ratios = [peer / own for (peer, _), own in zip(peers, seconds["npae"], strict=True)]
+    what, cores = f"{60_000 if args.full else 10_000:,} digits", os.cpu_count()
+    table(
+        f"seconds per training epoch of {what} (less is better); rounds: {args.rounds}",
+        ["", *libraries, "fastest peer", "peer / npae"],
+        *(
+            [workload, *(f"{seconds[n][i]:.3f}" for n in libraries), peers[i][1], f"{ratios[i]:.2f}"]
+            for i, workload in enumerate(results)
+        ),
+    )
+    if "scikit-learn" in libraries:
+        print("  scikit-learn minimises the squared error, the only loss it has; the others binary cross-entropy.")
+    table(
+        "reconstruction by the simple network (less is better)",
+        ["", *inference],
+        ["one image, microseconds", *(f"{one * 1e6:.1f}" for one, _ in inference.values())],
+        ["10,000 images, milliseconds", *(f"{many * 1e3:.2f}" for _, many in inference.values())],
+    )
+    packages = {"numpy": "numpy", "numba": "numba", "torch": "torch", "jax": "jax", "scikit-learn": "sklearn"}
+    versions = [f"{name} {version(name)}" for name, module in packages.items() if find_spec(module)]
+    print(f"\n{cores} cores, npae {npae.__version__} ({npae.backend_name()} backend), {', '.join(versions)}")
+
+    low, high = (f"{ratio:.2g}" for ratio in (min(ratios), max(ratios)))
+    times = low if low == high else f"{low} to {high}"
+    title = f"An epoch of {what} on {cores} cores: the fastest other library takes {times} times as long as npae"
+    draw(FIGURE, title, list(results), seconds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
