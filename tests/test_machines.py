@@ -1,6 +1,7 @@
 """Machines differ: whatever vectors, cache folders and memory they have, the compiled kernels work."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,30 @@ def test_the_instructions_that_the_docstring_shows_are_those_that_are_emitted():
     loop = text[text.index("loop:") : text.index("after:")]
     shown = tile.__doc__[tile.__doc__.index("loop:") : tile.__doc__.index("Two loads")]
     assert shown.split() == loop.split()
+
+
+@needs_numba
+@pytest.mark.parametrize("kernel", ["adam", "bce", "mse", "saturate", "rectify", "corrupt"])
+def test_loops_with_divisions_and_roots_become_vectors(kernel):
+    """What costs ten times the time if it is lost: no check in the middle of a loop, no call, no other precision."""
+    import platform
+
+    import numba
+    from numba import types
+
+    from npae.kernels.numba_backend import compile, elementwise, noise
+
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("looks for the instructions of x86")
+    of = getattr(noise if kernel == "corrupt" else elementwise, kernel)
+    signature = types.void(types.intp, *(argument(types.float32) for argument in of.arguments))
+    compiled = numba.njit(signature, **compile.OPTIONS)(of.function)
+    assembly = compiled.inspect_asm(compiled.signatures[0])
+    assert re.search(r"(mul|add|div|max|blendv?|cmp\w*|and\w*)ps\s.*%[xyz]mm", assembly), "no packed arithmetic"
+    if kernel in ("adam", "bce", "saturate"):
+        assert re.search(r"v?divps\s.*%[xyz]mm", assembly), "divisions are made one by one"
+    if kernel in ("adam", "corrupt"):
+        assert re.search(r"v?sqrtps\s.*%[xyz]mm", assembly), "roots are taken one by one"
 
 
 # --- the cache of compiled kernels -----------------------------------------------------------------------------
