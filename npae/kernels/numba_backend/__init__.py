@@ -20,7 +20,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
+from llvmlite.binding import llvm_version_info
 
 from npae.arrays import Array
 from npae.kernels.numba_backend import copies, elementwise, noise, products, team, tile
@@ -33,14 +35,11 @@ name = "numba"
 
 def describe() -> dict[str, Any]:
     """What `backend_info` adds to the name."""
-    import llvmlite
-    import numba
-
     processor, _ = tile.host()
     shape = tile.SHAPE
     return {
         "numba": numba.__version__,
-        "llvmlite": llvmlite.__version__,
+        "llvm": ".".join(map(str, llvm_version_info)),
         "threads": threads(),
         "processor": processor,
         "vector_bytes": shape.bytes,
