@@ -65,7 +65,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 AHEAD = 16  # steps: how long before it is needed a row of b is asked for
-I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 class Shape(NamedTuple):
