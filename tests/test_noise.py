@@ -74,6 +74,15 @@ def test_both_backends_draw_the_same_noise(dtype, k, shape, amount, low, high):
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_element_is_struck_from_its_own_word_on(dtype):
+    x = np.ones((1, 40), dtype)
+    for i, word in enumerate(numpy_backend.philox(key(11), 40).tolist()):
+        for fraction, struck in ((word / 2**32, False), ((word + 1) / 2**32, True)):
+            assert (kernels.of(x).masking_noise(x, key(11), fraction)[0, i] == 0) == struck
+
+
 def kolmogorov_smirnov(z):
     """The largest distance between the distribution of z and the normal one, times sqrt(n)."""
     z = np.sort(z)

@@ -34,8 +34,6 @@ OPTIONS: dict[str, Any] = {
     "error_model": "numpy",  # 1 / 0 is infinity
     "fastmath": {"contract"},  # a·b + c may be fused; NaN and infinity stay what they are
 }
-
-
 SOURCES = hashlib.blake2b(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 INNER_OPTIONS = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python does not call it
 
@@ -85,7 +83,13 @@ def number(real: Any) -> Any:
     return real
 
 
+def double(real: Any) -> Any:
+    """A number in float64, whatever the dtype of the arrays."""
+    return types.float64
+
+
 def integer(real: Any) -> Any:
+    """A whole number."""
     return types.intp
 
 

@@ -1,7 +1,7 @@
 """Random numbers that are a function of a key and a place, so that any number of threads draws the same.
 
 Philox turns a counter and a key into four words of 32 bits by ten rounds of multiplying, crossing over and
-mixing in the key. Element i of an array takes its words from the counter i // 4 (i // 2 in float64), whoever
+mixing in the key. Element i of an array takes its word from the counter i // 4, whoever
 computes it; `numpy_backend.philox` is the specification. Normals are made of pairs of words
 by Box and Muller's formula, with logarithm, sine and cosine as series, because a loop that
 calls the C library's is not vectorised.
@@ -20,7 +20,17 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from npae.arrays import Array
-from npae.kernels.numba_backend.compile import INNER_OPTIONS, Kernel, inner, integer, number, vector, vector_out, words
+from npae.kernels.numba_backend.compile import (
+    INNER_OPTIONS,
+    Kernel,
+    double,
+    inner,
+    integer,
+    number,
+    vector,
+    vector_out,
+    words,
+)
 from npae.kernels.numba_backend.team import share
 
 I32 = ir.IntType(32)
@@ -189,21 +199,22 @@ def _corrupt_block(
         _box_muller(w2, w3, minus_two, z2, z3)
         z = np.empty(4 * n, y.dtype)
         _interleave(z0, z1, z2, z3, z)
+        std = y.dtype.type(amount)
         for i in range(y.size):
-            noisy = x[i] + amount * z[i]
+            noisy = x[i] + std * z[i]
             noisy = low if noisy < low else noisy
             y[i] = high if noisy > high else noisy
     else:
         w = np.empty(4 * n, np.uint32)
         _interleave(w0, w1, w2, w3, w)
-        hit = np.uint64(np.float64(amount) * 2**32)  # so that word < hit with probability `amount`
-        half = np.uint64(np.float64(amount) * 2**31) if code == SALT_AND_PEPPER else hit
+        hit = np.uint64(amount * 2**32)  # so that word < hit with probability `amount`
+        half = np.uint64(amount * 2**31) if code == SALT_AND_PEPPER else hit
         for i in range(y.size):
             salted = high if np.uint64(w[i]) < hit else x[i]
             y[i] = low if np.uint64(w[i]) < half else salted
 
 
-@Kernel(integer, number, number, number, words, vector, vector_out)
+@Kernel(integer, double, number, number, words, vector, vector_out)
 def corrupt(crew: int, code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array) -> None:
     """y = x + amount · normals within [low, high]; or `low` where struck, with salt and pepper `high` as often."""
     share(crew, (y.size + BLOCK - 1) // BLOCK, _corrupt_block, (code, amount, low, high, key, x, y))
