@@ -25,14 +25,18 @@ import numpy as np
 
 from npae.arrays import Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
-from npae.kernels.numba_backend.copies import collide, empty_rows, spread
+from npae.kernels.numba_backend.copies import collide, spread
 from npae.kernels.numba_backend.team import run, share, spoil, threads
-from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile, transpose_square
+from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, scratch, tile
 
 DEPTH = 256  # how many k at a time
+PANEL = DEPTH * SHAPE.bytes * SHAPE.vectors  # bytes of so much of b
 BAND = 24  # tiles of a panel in one task, at most: their rows of a are to stay in the second-level cache
 MANY = 64  # tasks, at most
 FIRST_READ, PER_TASK, PER_JOB = 8, 800, 3000  # cycles: for a row of b not in the cache; to take a task; to share at all
+IN_PLACE, ROWS, COLUMNS = range(3)  # how the rows of b are come by
+FEW = 4  # tiles of a panel: as many as it takes to make a copy of the panel worth while
+LINE = 64  # bytes of a cache line
 WAITING = 0.25  # how much of a task's time the threads wait for the last of them, since cores are never equal
 
 
@@ -94,18 +98,47 @@ def _heights(M: int, tallest: int) -> list[int]:
 
 
 @inner
+def _pack(b: Array, how: int, k: int, j: int, columns: int, depth: int, target: int) -> None:
+    """Bring `depth` rows and `columns` columns of b, from b[k, j] on, into rows of a tile's width at `target`."""
+    size = b.itemsize
+    lanes, width = SHAPE.bytes // size, SHAPE.bytes // size * SHAPE.vectors
+    source, b_row, b_column = b.ctypes.data + k * b.strides[0] + j * b.strides[1], b.strides[0], b.strides[1]
+    if how == COLUMNS:
+        for i, v in np.ndindex((depth + lanes - 1) // lanes, SHAPE.vectors):
+            pack_square(
+                b[0, 0],
+                source + i * lanes * size + v * lanes * b_column,
+                b_column,
+                columns - v * lanes,
+                depth - i * lanes,
+                target + (i * lanes * width + v * lanes) * size,
+                width * size,
+            )
+    else:
+        for i in range(depth):
+            pack_row(b[0, 0], source + i * b_row, columns, target + i * width * size)
+
+
+@inner
 def _multiply(
-    a: Array, b: int, b_row: int, start: Array, c: Array, tops: Array, tiles: int, panels: int, task: int
+    a: Array, b: Array, pack: int, start: Array, c: Array, tops: Array, tiles: int, panels: int, task: int
 ) -> None:
-    """One task: `tiles` tiles of each of `panels` panels; b is given by its address and the stride of its rows."""
+    """One task: `tiles` tiles of each of `panels` panels."""
     K, N, size = a.shape[1], c.shape[1], c.itemsize
-    width = SHAPE.bytes * SHAPE.vectors // size
+    width = SHAPE.bytes // size * SHAPE.vectors
+    packed = scratch(PANEL)
     all_panels = (N + width - 1) // width
     across = (all_panels + panels - 1) // panels
     first_tile, first_panel = task // across * tiles, task % across * panels
     for k in range(0, K, DEPTH):
+        depth = min(DEPTH, K - k)
         for panel in range(first_panel, min(all_panels, first_panel + panels)):
             j = panel * width
+            columns = min(width, N - j)
+            b_panel, b_row = b.ctypes.data + k * b.strides[0] + j * b.strides[1], b.strides[0]
+            if pack or columns < width:
+                _pack(b, pack, k, j, columns, depth, packed)
+                b_panel, b_row = packed, width * size
             for t in range(first_tile, min(tops.size - 1, first_tile + tiles)):
                 i = tops[t]
                 target = c.ctypes.data + i * c.strides[0] + j * size
@@ -115,56 +148,26 @@ def _multiply(
                     a.ctypes.data + i * a.strides[0] + k * a.strides[1],
                     a.strides[0],
                     a.strides[1],
-                    b + k * b_row + j * size,
+                    b_panel,
                     b_row,
                     target if k else start.ctypes.data + j * size,  # the first k go on from `start`, a row
                     c.strides[0] if k else 0,
                     target,
                     c.strides[0],
-                    min(width, N - j),
-                    min(DEPTH, K - k),
+                    columns,
+                    depth,
                 )
 
 
-@inner
-def _transpose_strip(a: Array, c: Array, strip: int) -> None:
-    """c[j, i] = a[i, j] for as many j as a vector has lanes: square by square, the rest number by number."""
-    lanes = SHAPE.bytes // c.itemsize
-    M, N = a.shape
-    j = strip * lanes
-    whole = M // lanes * lanes if j + lanes <= N else 0
-    for i in range(0, whole, lanes):
-        source = a.ctypes.data + i * a.strides[0] + j * c.itemsize
-        target = c.ctypes.data + j * c.strides[0] + i * c.itemsize
-        transpose_square(c[0, 0], source, a.strides[0], target, c.strides[0])
-    for row in range(j, min(N, j + lanes)):
-        for i in range(whole, M):
-            c[row, i] = a[i, row]
-
-
-@Kernel(matrix, matrix, integer, matrix_out, vector, matrix_out, integers, integer, integer)
+@Kernel(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
 def _product(
-    crew: int,
-    a: Array,
-    b: Array,
-    turn: int,
-    turned: Array,
-    start: Array,
-    c: Array,
-    tops: Array,
-    tiles: int,
-    panels: int,
+    crew: int, a: Array, b: Array, pack: int, start: Array, c: Array, tops: Array, tiles: int, panels: int
 ) -> None:
-    """c = start + a b, for b, start and c in rows; or if `turn`, for b in columns, made into rows in `turned`."""
-    at, b_row = b.ctypes.data, b.strides[0]
-    if turn:
-        lanes = SHAPE.bytes // c.itemsize
-        share(crew, (b.shape[0] + lanes - 1) // lanes, _transpose_strip, (b.T, turned))
-        at, b_row = turned.ctypes.data, turned.strides[0]
-    width = SHAPE.bytes * SHAPE.vectors // c.itemsize
+    """c = start + a b, for start and c in rows, b in rows or columns."""
+    width = SHAPE.bytes // c.itemsize * SHAPE.vectors
     down = (tops.size - 1 + tiles - 1) // tiles
     across = ((c.shape[1] + width - 1) // width + panels - 1) // panels
-    share(crew, down * across, _multiply, (a, at, b_row, start, c, tops, tiles, panels))
+    share(crew, down * across, _multiply, (a, b, pack, start, c, tops, tiles, panels))
 
 
 def product(a: Array, b: Array, start: Array, c: Array) -> None:
@@ -174,17 +177,16 @@ def product(a: Array, b: Array, start: Array, c: Array) -> None:
     """
     (M, K), N = a.shape, c.shape[1]
     size = a.itemsize
-    width = SHAPE.bytes * SHAPE.vectors // size
-    tall, wide = M // HEIGHTS[0], N // width  # how often b and a are read: enough to make a copy worth while?
-    turn, turned = False, c
+    width = SHAPE.bytes // size * SHAPE.vectors
+    tops, tiles, panels = cut(M, N, K, width)
+    pack = IN_PLACE
     if N > 1 and b.strides[1] != size:
-        turn, turned = b.strides[0] == size, empty_rows(b.shape, b.dtype)
-        if not turn:
+        if b.strides[0] != size:
             spoil()
-            turned[...] = b
-            b = turned
-    elif tall >= 8 and collide(b):
-        b = spread(b)
-    if wide >= 3 and collide(a):
-        a = spread(a)
-    run(_product[a.dtype], a, b, turn, turned, start, c, *cut(M, N, K, width))
+            b = np.asfortranarray(b)
+        pack = COLUMNS
+    elif tiles >= FEW and (b.ctypes.data % LINE or b.strides[0] % LINE or collide(b)):
+        pack = ROWS
+    if N // width >= 3 and (collide(a) or collide(a.T)):
+        a = spread(a) if collide(a) else spread(a.T).T
+    run(_product[a.dtype], a, b, pack, start, c, tops, tiles, panels)

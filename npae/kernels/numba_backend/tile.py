@@ -163,13 +163,16 @@ class Emitter:
 
     def prefetch(self, address: Any) -> None:
         """Ask for a row of the tile that begins at `address`, and do not wait for it."""
+        for v in range(0, len(self.vectors), max(1, 64 // self.vector_bytes)):  # one for each line of the cache
+            self.prefetch_line(self.step(address, I64(self.vector_bytes), v))
+
+    def prefetch_line(self, address: Any) -> None:
+        """Ask for the line of the cache that `address` is in."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         module = self.builder.module
         prefetch = module.globals.get("llvm.prefetch.p0") or ir.Function(module, kind, "llvm.prefetch.p0")
-        for v in range(0, len(self.vectors), max(1, 64 // self.vector_bytes)):  # one for each line of the cache
-            place = self.builder.inttoptr(self.step(address, I64(self.vector_bytes), v), byte, name="ahead")
-            self.builder.call(prefetch, [place, I32(0), I32(3), I32(1)])
+        self.builder.call(prefetch, [self.builder.inttoptr(address, byte, name="ahead"), I32(0), I32(3), I32(1)])
 
     def multiply_add(self, x: Any, y: Any, total: Any) -> Any:
         """x y + total, which becomes one instruction where the host has it."""
@@ -192,15 +195,15 @@ class Emitter:
 ARGUMENTS = ("a", "a.row", "a.column", "b", "b.row", "start", "start.row", "c", "c.row", "columns", "depth")
 
 
-def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, whole: bool = False) -> Any:
+def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
     """Add to `module` the function that computes one tile of `rows` rows, and return it:
 
         c[i, j] = start[i, j] + sum_k a[i, k] b[k, j]        i < rows, j < columns, k < depth
 
     Its arguments are addresses and strides in bytes; the elements of a row of b, start and c lie side by side.
-    `whole` says that all columns of the tile are there, so that nothing need be masked.
+    Rows of b are read to the tile's full width, beyond `columns` if need be.
     """
-    name = f"npae_tile_{real}_{rows}{'_whole' if whole else ''}"
+    name = f"npae_tile_{real}_{rows}"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), name)
@@ -212,8 +215,8 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, whole: 
     before, loop, after = (function.append_basic_block(label) for label in ("before", "loop", "after"))
 
     builder = ir.IRBuilder(before)
-    emit = Emitter(builder, real, shape, None if whole else columns)
-    first = [emit.load(emit.step(start, start_row, i), "start") for i in range(rows)]
+    emit, edge = Emitter(builder, real, shape, None), Emitter(builder, real, shape, columns)
+    first = [edge.load(edge.step(start, start_row, i), "start") for i in range(rows)]
     builder.branch(loop)
 
     builder.position_at_end(loop)
@@ -221,6 +224,7 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, whole: 
     total = [[builder.phi(emit.vector, "total") for _ in emit.vectors] for _ in range(rows)]
     b_vectors = emit.load(b_k, "b.k")
     emit.prefetch(emit.step(b_k, b_row, AHEAD, "later"))
+    emit.prefetch_line(emit.step(a_k, a_column, AHEAD, "later"))
     sums = []
     for i in range(rows):
         a_vector = emit.repeat(emit.load_scalar(emit.step(a_k, a_row, i)), "a.all")
@@ -237,7 +241,7 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, whole: 
 
     builder.position_at_end(after)
     for i in range(rows):
-        emit.store(sums[i], emit.step(c, c_row, i))
+        edge.store(sums[i], edge.step(c, c_row, i))
     builder.ret_void()
     return function
 
@@ -255,16 +259,7 @@ def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_
             block = builder.append_basic_block(f"height_{height}")
             choice.add_case(I64(height), block)
             with builder.goto_block(block):
-                masked = emit_tile(builder.module, real, SHAPE, height)
-                if SHAPE.bytes == 64:  # masks have registers of their own and cost nothing
-                    builder.call(masked, rest)
-                else:
-                    all_of_it = I64(SHAPE.bytes * SHAPE.vectors // (4 if kind == types.float32 else 8))
-                    with builder.if_else(builder.icmp_signed("==", rest[-2], all_of_it)) as (then, otherwise):
-                        with then:
-                            builder.call(emit_tile(builder.module, real, SHAPE, height, whole=True), rest)
-                        with otherwise:
-                            builder.call(masked, rest)
+                builder.call(emit_tile(builder.module, real, SHAPE, height), rest)
                 builder.branch(end)
         builder.position_at_end(other)
         builder.branch(end)
@@ -274,7 +269,65 @@ def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_
     return types.void(kind, *[types.intp] * 12), emit
 
 
-# --- transposes: what a tile cannot read in place ---------------------------------------------------------
+# --- packing: what a tile should not read in place ---------------------------------------------------------
+
+
+@intrinsic(prefer_literal=True)
+def scratch(typing_context, size):
+    """The address of memory of the calling function's own, at the beginning of a cache line; `size` is a constant."""
+
+    def emit(context, builder, signature, arguments):
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(ir.IntType(8), size.literal_value))
+            memory.align = 64
+        return builder.ptrtoint(memory, I64)
+
+    return types.intp(size), emit
+
+
+@intrinsic
+def pack_row(typing_context, kind, source, columns, target):
+    """Copy one row of a tile's width, of which `columns` are there, and fill it up with zeros."""
+
+    def emit(context, builder, signature, arguments):
+        _, source, columns, target = arguments
+        real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
+        row = Emitter(builder, real, SHAPE, columns).load(source, "row")
+        Emitter(builder, real, SHAPE, None).store(row, target)
+        return context.get_dummy_value()
+
+    return types.void(kind, *[types.intp] * 3), emit
+
+
+@intrinsic
+def pack_square(typing_context, kind, a, a_row, rows, columns, c, c_row):
+    """c[j, i] = a[i, j] for a square of as many rows as a vector has lanes; zeros beyond `rows` and `columns`."""
+
+    def emit(context, builder, signature, arguments):
+        _, a, a_row, rows, columns, c, c_row = arguments
+        real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
+        lanes = SHAPE.bytes // (4 if kind == types.float32 else 8)
+        one_vector = Shape(SHAPE.bytes, 1, ())
+        whole = Emitter(builder, real, one_vector, None)
+
+        def turn(emitters):
+            places = [whole.step(a, a_row, i) for i in range(lanes)]
+            square = [emit.load(place, "row")[0] for emit, place in zip(emitters, places, strict=True)]
+            for j, column in enumerate(emit_transpose(builder, square)):
+                whole.store([column], whole.step(c, c_row, j))
+
+        missing = builder.or_(
+            builder.icmp_signed("<", rows, I64(lanes)), builder.icmp_signed("<", columns, I64(lanes))
+        )
+        with builder.if_else(missing) as (then, otherwise):
+            with then:
+                there = [builder.select(builder.icmp_signed("<", I64(i), rows), columns, I64(0)) for i in range(lanes)]
+                turn([Emitter(builder, real, one_vector, n) for n in there])
+            with otherwise:
+                turn([whole] * lanes)
+        return context.get_dummy_value()
+
+    return types.void(kind, *[types.intp] * 6), emit
 
 
 def emit_transpose(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
@@ -293,25 +346,3 @@ def emit_transpose(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
                     rows[place] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(I32, lanes), order))
         w *= 2
     return rows
-
-
-@intrinsic
-def transpose_square(typing_context, kind, a, a_row, c, c_row):
-    """c[j, i] = a[i, j] for one square of as many rows as a vector has lanes, given by addresses and strides."""
-
-    def emit(context, builder, signature, arguments):
-        _, a, a_row, c, c_row = arguments
-        real, size = (ir.FloatType(), 4) if kind == types.float32 else (ir.DoubleType(), 8)
-        lanes = SHAPE.bytes // size
-        vector = ir.VectorType(real, lanes)
-
-        def places(first, row):
-            addresses = [builder.add(first, builder.mul(row, I64(i))) for i in range(lanes)]
-            return [builder.inttoptr(address, vector.as_pointer()) for address in addresses]
-
-        rows = emit_transpose(builder, [builder.load(place, align=size) for place in places(a, a_row)])
-        for row, place in zip(rows, places(c, c_row), strict=True):
-            builder.store(row, place, align=size)
-        return context.get_dummy_value()
-
-    return types.void(kind, *[types.intp] * 4), emit
