@@ -64,18 +64,15 @@ def dense(x: Array, W: Array, b: Array) -> Array:
     return _multiply(x, W, b, None)
 
 
-_zeros: dict[Any, Array] = {}
-
-
 def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Array:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ValueError(f"matmul expected shapes (M, K) and (K, N), got {a.shape} and {b.shape}.")
-    (M, K), N = a.shape, b.shape[1]
-    if out is not None and (out.shape != (M, N) or out.dtype != a.dtype):
-        raise ValueError(f"matmul expected out of shape {(M, N)} and {a.dtype}, got {out.shape} and {out.dtype}.")
-    c = out if out is not None and _writable_in_place(out, a, b) else np.empty((M, N), a.dtype)
-    if M and K and N:
-        products.product(a, b, _row_of_zeros(N, a.dtype) if bias is None else _flat(bias), c)
+    dtype, shape = a.dtype, (a.shape[0], b.shape[1])
+    if out is not None and (out.shape != shape or out.dtype != dtype):
+        raise ValueError(f"matmul expected out of shape {shape} and {dtype}, got {out.shape} and {out.dtype}.")
+    c = out if out is not None and _writable_in_place(out, a, b) else np.empty(shape, dtype)
+    if c.size and a.size:
+        products.product(a, b, _row_of_zeros(shape[1], dtype) if bias is None else _flat(bias), c)
     else:
         spoil()
         c[...] = 0 if bias is None else bias
@@ -87,8 +84,12 @@ def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Arra
 
 
 def _writable_in_place(c: Array, a: Array, b: Array) -> bool:
-    in_rows = c.shape[1] < 2 or c.strides[1] == c.itemsize
-    return in_rows and c.flags.writeable and not np.may_share_memory(c, a) and not np.may_share_memory(c, b)
+    flags = c.flags
+    in_rows = flags.c_contiguous or c.shape[1] < 2 or c.strides[1] == c.itemsize
+    return in_rows and flags.writeable and not np.may_share_memory(c, a) and not np.may_share_memory(c, b)
+
+
+_zeros: dict[Any, Array] = {}
 
 
 def _row_of_zeros(n: int, dtype: Any) -> Array:
@@ -146,27 +147,35 @@ def copy(a: Array, out: Array | None = None) -> Array:
 
 def _rectified(x: Array, leaky: bool, slope: float) -> Array:
     y = np.empty(x.shape, x.dtype)
-    run(elementwise.rectify[x.dtype], leaky, slope, _flat(x), y.reshape(-1))
+    run(elementwise.rectify[x.dtype], leaky, slope, _flat(x), y.reshape(-1), tasks=_blocks(x))
     return y
 
 
 def _saturated(code: int, x: Array, alpha: float = 0.0) -> Array:
     y = np.empty(x.shape, x.dtype)
-    run(elementwise.saturate[x.dtype], code, alpha, _flat(x), y.reshape(-1))
+    run(elementwise.saturate[x.dtype], code, alpha, _flat(x), y.reshape(-1), tasks=_blocks(x))
     return y
 
 
 def _rectified_backward(grad_y: Array, y: Array, slope: float) -> Array:
     _same_shape(grad_y, y)
     grad_x = np.empty(y.shape, y.dtype)
-    run(elementwise.rectify_backward[y.dtype], slope, _flat(grad_y), _flat(y), grad_x.reshape(-1))
+    run(elementwise.rectify_backward[y.dtype], slope, _flat(grad_y), _flat(y), grad_x.reshape(-1), tasks=_blocks(y))
     return grad_x
 
 
 def _saturated_backward(code: int, grad_y: Array, y: Array, alpha: float = 0.0) -> Array:
     _same_shape(grad_y, y)
     grad_x = np.empty(y.shape, y.dtype)
-    run(elementwise.saturate_backward[y.dtype], code, alpha, _flat(grad_y), _flat(y), grad_x.reshape(-1))
+    run(
+        elementwise.saturate_backward[y.dtype],
+        code,
+        alpha,
+        _flat(grad_y),
+        _flat(y),
+        grad_x.reshape(-1),
+        tasks=_blocks(y),
+    )
     return grad_x
 
 
@@ -224,8 +233,8 @@ def bce(logits: Array, target: Array) -> tuple[Array, Array]:
 def _mean_loss(kernel: Any, prediction: Array, target: Array) -> tuple[Array, Array]:
     _same_shape(prediction, target)
     grad, value = np.empty(prediction.shape, prediction.dtype), np.empty(())
-    sums = np.empty(-(-prediction.size // elementwise.BLOCK))
-    run(kernel[grad.dtype], _flat(prediction), _flat(target), grad.reshape(-1), sums, value)
+    sums = np.empty(_blocks(prediction))
+    run(kernel[grad.dtype], _flat(prediction), _flat(target), grad.reshape(-1), sums, value, tasks=sums.size)
     return value, grad
 
 
@@ -245,12 +254,20 @@ def ssim_map(
 
 def sgd(value: Array, grad: Array, v: Array, numbers: Array) -> None:
     _check_step("sgd", grad, (value, v), numbers, 3)
-    run(elementwise.sgd[value.dtype], numbers, value.reshape(-1), _flat(grad), v.reshape(-1))
+    run(elementwise.sgd[value.dtype], numbers, value.reshape(-1), _flat(grad), v.reshape(-1), tasks=_blocks(value))
 
 
 def adam(value: Array, grad: Array, m: Array, v: Array, numbers: Array) -> None:
     _check_step("adam", grad, (value, m, v), numbers, 7)
-    run(elementwise.adam[value.dtype], numbers, value.reshape(-1), _flat(grad), m.reshape(-1), v.reshape(-1))
+    run(
+        elementwise.adam[value.dtype],
+        numbers,
+        value.reshape(-1),
+        _flat(grad),
+        m.reshape(-1),
+        v.reshape(-1),
+        tasks=_blocks(value),
+    )
 
 
 def _check_step(who: str, grad: Array, in_place: tuple[Array, ...], numbers: Array, count: int) -> None:
@@ -280,11 +297,16 @@ def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: f
     if key.shape != (1,) or key.dtype != np.uint64:
         raise ValueError(f"noise expected its key as uint64 of shape (1,), got {key.dtype} of shape {key.shape}.")
     y = np.empty(x.shape, x.dtype)
-    run(noise.corrupt[x.dtype], code, amount, low, high, key, _flat(x), y.reshape(-1))
+    run(noise.corrupt[x.dtype], code, amount, low, high, key, _flat(x), y.reshape(-1), tasks=_blocks(x))
     return y
 
 
 # --- how arrays are handed to compiled loops ---------------------------------------------------------
+
+
+def _blocks(a: Array) -> int:
+    """How many tasks the elements of `a` make."""
+    return -(-a.size // elementwise.BLOCK)
 
 
 def _flat(a: Array) -> Array:

@@ -25,7 +25,7 @@ import numpy as np
 
 from npae.arrays import Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
-from npae.kernels.numba_backend.copies import collide, spread
+from npae.kernels.numba_backend.copies import COLLIDING, collide, spread
 from npae.kernels.numba_backend.team import run, share, spoil, threads
 from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, scratch, tile
 
@@ -33,7 +33,7 @@ DEPTH = 256  # how many k at a time
 PANEL = DEPTH * SHAPE.bytes * SHAPE.vectors  # bytes of so much of b
 BAND = 24  # tiles of a panel in one task, at most: their rows of a are to stay in the second-level cache
 MANY = 64  # tasks, at most
-FIRST_READ, PER_TASK, PER_JOB = 8, 800, 3000  # cycles: for a row of b not in the cache; to take a task; to share at all
+FIRST_READ, PER_TASK, PER_JOB = 8, 800, 5000  # cycles: for a row of b not in the cache; to take a task; to share at all
 IN_PLACE, ROWS, COLUMNS = range(3)  # how the rows of b are come by
 FEW = 4  # tiles of a panel: as many as it takes to make a copy of the panel worth while
 LINE = 64  # bytes of a cache line
@@ -41,11 +41,12 @@ WAITING = 0.25  # how much of a task's time the threads wait for the last of the
 
 
 class Cut(NamedTuple):
-    """How c is cut: the first row of each tile, and M; and how many tiles and panels are one task."""
+    """How c is cut: the first row of each tile, and M; how many tiles and panels are one task; the number of tasks."""
 
     tops: Array
     tiles: int
     panels: int
+    tasks: int
 
 
 @lru_cache(maxsize=1024)
@@ -53,16 +54,17 @@ def cut(M: int, N: int, K: int, width: int) -> Cut:
     """The tiles for c (M, N), and of all the ways to make tasks of them the one that should be done first."""
     panels, most = -(-N // width), max(MANY, 4 * threads())
     acrosses = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
-    best = Cut(np.cumsum([0, *_heights(M, HEIGHTS[0])]), BAND, panels)  # for matrices so large that all tasks are
+    best = Cut(np.cumsum([0, *_heights(M, HEIGHTS[0])]), BAND, panels, most)  # if all these are too many
     fastest = math.inf
     for tallest in HEIGHTS[:2]:
         heights = _heights(M, tallest)
         downs = {-(-len(heights) // d) for d in range(-(-len(heights) // BAND), len(heights) + 1)}
         for tiles, across in itertools.product(downs, acrosses):
-            if -(-len(heights) // tiles) * -(-panels // across) <= most:
+            tasks = -(-len(heights) // tiles) * -(-panels // across)
+            if tasks <= most:
                 cycles = _cycles(heights, panels, K, tiles, across)
                 if cycles < fastest:
-                    best, fastest = Cut(np.cumsum([0, *heights]), tiles, across), cycles
+                    best, fastest = Cut(np.cumsum([0, *heights]), tiles, across, tasks), cycles
     return best
 
 
@@ -161,12 +163,17 @@ def _multiply(
 
 @Kernel(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
 def _product(
-    crew: int, a: Array, b: Array, pack: int, start: Array, c: Array, tops: Array, tiles: int, panels: int
+    crew: int, a: Array, b: Array, in_columns: int, start: Array, c: Array, tops: Array, tiles: int, panels: int
 ) -> None:
     """c = start + a b, for start and c in rows, b in rows or columns."""
     width = SHAPE.bytes // c.itemsize * SHAPE.vectors
     down = (tops.size - 1 + tiles - 1) // tiles
     across = ((c.shape[1] + width - 1) // width + panels - 1) // panels
+    pack = IN_PLACE
+    if in_columns:
+        pack = COLUMNS
+    elif tiles >= FEW and (b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % COLLIDING == 0):
+        pack = ROWS
     share(crew, down * across, _multiply, (a, b, pack, start, c, tops, tiles, panels))
 
 
@@ -176,17 +183,14 @@ def product(a: Array, b: Array, start: Array, c: Array) -> None:
     None of M, K, N may be 0: a tile takes at least one step. The caller has checked every shape and dtype.
     """
     (M, K), N = a.shape, c.shape[1]
-    size = a.itemsize
+    dtype = a.dtype
+    size = dtype.itemsize
+    in_columns = N > 1 and b.strides[1] != size
+    if in_columns and b.strides[0] != size:
+        spoil()
+        b = np.asfortranarray(b)
     width = SHAPE.bytes // size * SHAPE.vectors
-    tops, tiles, panels = cut(M, N, K, width)
-    pack = IN_PLACE
-    if N > 1 and b.strides[1] != size:
-        if b.strides[0] != size:
-            spoil()
-            b = np.asfortranarray(b)
-        pack = COLUMNS
-    elif tiles >= FEW and (b.ctypes.data % LINE or b.strides[0] % LINE or collide(b)):
-        pack = ROWS
-    if N // width >= 3 and (collide(a) or collide(a.T)):
+    cut_as = cut(M, N, K, width)
+    if 3 * width <= N and (collide(a) or collide(a.T)):
         a = spread(a) if collide(a) else spread(a.T).T
-    run(_product[a.dtype], a, b, pack, start, c, tops, tiles, panels)
+    run(_product[dtype], a, b, in_columns, start, c, cut_as.tops, cut_as.tiles, cut_as.panels, tasks=cut_as.tasks)

@@ -306,15 +306,15 @@ def threads() -> int:
     return int(numba.config.NUMBA_NUM_THREADS)
 
 
-def run(kernel: Callable[..., None], *arguments: Any) -> None:
-    """kernel(crew, *arguments): on all cores if the team is free, else on this one."""
+def run(kernel: Callable[..., None], *arguments: Any, tasks: int = 2) -> None:
+    """kernel(crew, *arguments): on all cores if there is more than one task and the team is free, else on this one."""
     global _team
     crew = _crews.own
     if crew.tape is not None:
         crew.tape.keep(arguments)
         if crew.tape.full or not crew.tape.whole:
             crew.stop_recording()
-    if not _turn.acquire(blocking=False):
+    if tasks < 2 or not _turn.acquire(False):
         kernel(crew.address, *arguments)
         return
     try:

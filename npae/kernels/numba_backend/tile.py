@@ -316,9 +316,7 @@ def pack_square(typing_context, kind, a, a_row, rows, columns, c, c_row):
             for j, column in enumerate(emit_transpose(builder, square)):
                 whole.store([column], whole.step(c, c_row, j))
 
-        missing = builder.or_(
-            builder.icmp_signed("<", rows, I64(lanes)), builder.icmp_signed("<", columns, I64(lanes))
-        )
+        missing = builder.or_(builder.icmp_signed("<", rows, I64(lanes)), builder.icmp_signed("<", columns, I64(lanes)))
         with builder.if_else(missing) as (then, otherwise):
             with then:
                 there = [builder.select(builder.icmp_signed("<", I64(i), rows), columns, I64(0)) for i in range(lanes)]
