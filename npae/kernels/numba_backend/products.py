@@ -106,16 +106,10 @@ def _pack(b: Array, how: int, k: int, j: int, columns: int, depth: int, target: 
     lanes, width = SHAPE.bytes // size, SHAPE.bytes // size * SHAPE.vectors
     source, b_row, b_column = b.ctypes.data + k * b.strides[0] + j * b.strides[1], b.strides[0], b.strides[1]
     if how == COLUMNS:
-        for i, v in np.ndindex((depth + lanes - 1) // lanes, SHAPE.vectors):
-            pack_square(
-                b[0, 0],
-                source + i * lanes * size + v * lanes * b_column,
-                b_column,
-                columns - v * lanes,
-                depth - i * lanes,
-                target + (i * lanes * width + v * lanes) * size,
-                width * size,
-            )
+        for i in range(0, depth, lanes):
+            for v in range(0, width, lanes):
+                corner = source + v * b_column + i * size
+                pack_square(b[0, 0], corner, b_column, columns - v, depth - i, target + (i * width + v) * size, width * size)
     else:
         for i in range(depth):
             pack_row(b[0, 0], source + i * b_row, columns, target + i * width * size)
@@ -138,7 +132,7 @@ def _multiply(
             j = panel * width
             columns = min(width, N - j)
             b_panel, b_row = b.ctypes.data + k * b.strides[0] + j * b.strides[1], b.strides[0]
-            if pack or columns < width:
+            if pack or columns < width:  # a tile reads b to its full width
                 _pack(b, pack, k, j, columns, depth, packed)
                 b_panel, b_row = packed, width * size
             for t in range(first_tile, min(tops.size - 1, first_tile + tiles)):

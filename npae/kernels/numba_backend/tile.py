@@ -253,16 +253,14 @@ def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_
     def emit(context, builder, signature, arguments):
         rows, *rest = arguments[1:]
         real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
-        other, end = builder.append_basic_block("other"), builder.append_basic_block("end")
-        choice = builder.switch(rows, other)
+        end = builder.append_basic_block("end")
+        choice = builder.switch(rows, end)
         for height in HEIGHTS:
             block = builder.append_basic_block(f"height_{height}")
             choice.add_case(I64(height), block)
             with builder.goto_block(block):
                 builder.call(emit_tile(builder.module, real, SHAPE, height), rest)
                 builder.branch(end)
-        builder.position_at_end(other)
-        builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
 
@@ -304,28 +302,42 @@ def pack_square(typing_context, kind, a, a_row, rows, columns, c, c_row):
     """c[j, i] = a[i, j] for a square of as many rows as a vector has lanes; zeros beyond `rows` and `columns`."""
 
     def emit(context, builder, signature, arguments):
-        _, a, a_row, rows, columns, c, c_row = arguments
         real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
-        lanes = SHAPE.bytes // (4 if kind == types.float32 else 8)
-        one_vector = Shape(SHAPE.bytes, 1, ())
-        whole = Emitter(builder, real, one_vector, None)
-
-        def turn(emitters):
-            places = [whole.step(a, a_row, i) for i in range(lanes)]
-            square = [emit.load(place, "row")[0] for emit, place in zip(emitters, places, strict=True)]
-            for j, column in enumerate(emit_transpose(builder, square)):
-                whole.store([column], whole.step(c, c_row, j))
-
-        missing = builder.or_(builder.icmp_signed("<", rows, I64(lanes)), builder.icmp_signed("<", columns, I64(lanes)))
-        with builder.if_else(missing) as (then, otherwise):
-            with then:
-                there = [builder.select(builder.icmp_signed("<", I64(i), rows), columns, I64(0)) for i in range(lanes)]
-                turn([Emitter(builder, real, one_vector, n) for n in there])
-            with otherwise:
-                turn([whole] * lanes)
+        builder.call(emit_square(builder.module, real, SHAPE), arguments[1:])
         return context.get_dummy_value()
 
     return types.void(kind, *[types.intp] * 6), emit
+
+
+def emit_square(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
+    """Add to `module` the function behind `pack_square`, in two forms: without masks if all of the square is there."""
+    name = f"npae_square_{real}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    a, a_row, rows, columns, c, c_row = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    one_vector = Shape(shape.bytes, 1, ())
+    whole = Emitter(builder, real, one_vector, None)
+    lanes = whole.lanes
+
+    def turn(emitters: list[Emitter]) -> None:
+        places = [whole.step(a, a_row, i) for i in range(lanes)]
+        square = [emit.load(place, "row")[0] for emit, place in zip(emitters, places, strict=True)]
+        for j, column in enumerate(emit_transpose(builder, square)):
+            whole.store([column], whole.step(c, c_row, j))
+
+    partial = builder.or_(*(builder.icmp_signed("<", n, I64(lanes)) for n in (rows, columns)))
+    with builder.if_else(partial) as (then, otherwise):
+        with then:
+            there = [builder.select(builder.icmp_signed("<", I64(i), rows), columns, I64(0)) for i in range(lanes)]
+            turn([Emitter(builder, real, one_vector, n) for n in there])
+        with otherwise:
+            turn([whole] * lanes)
+    builder.ret_void()
+    return function
 
 
 def emit_transpose(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
