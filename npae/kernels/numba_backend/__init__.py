@@ -3,6 +3,7 @@
     tile          the innermost loop of a matrix product, as LLVM instructions for vector registers
     products      matrices cut into tiles
     copies        minibatches, and rows that do not collide in the cache
+    scratch       memory that a task has for itself
     exponential   exp without a call, so that loops around it become vector instructions
     elementwise   activations, losses, Adam
     noise         random numbers that do not depend on the number of threads

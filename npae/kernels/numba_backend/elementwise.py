@@ -26,6 +26,7 @@ from npae.kernels.numba_backend.compile import (
     vector_out,
 )
 from npae.kernels.numba_backend.exponential import exp_of_minus, expm1_of_minus
+from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.team import share
 
 BLOCK = 4096  # elements in a task: 16 kB of float32, half a first-level cache
@@ -121,25 +122,6 @@ def saturate_backward(crew: int, code: int, alpha: float, grad_y: Array, y: Arra
 # --- losses ----------------------------------------------------------------------------------------
 
 
-@inner
-def _fold_log1p(terms: Array) -> float:
-    """The sum of log(1 + e) over BLOCK terms e in [0, 1], with a logarithm for the last 64 only.
-
-    log(1 + p) + log(1 + q) = log(1 + (p + q + p q)): so written no digits of a small p are lost; and 64 factors
-    of at most 2 cannot overflow.
-    """
-    half = BLOCK // 2
-    while half >= 64:
-        low, high = terms[:half], terms[half : 2 * half]
-        for i in range(half):
-            low[i] += high[i] + low[i] * high[i]
-        half //= 2
-    total = 0.0
-    for i in range(64):
-        total += math.log1p(np.float64(terms[i]))
-    return total
-
-
 @reordered
 def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
     scale = grad.dtype.type(2 / prediction.size)
@@ -153,21 +135,46 @@ def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block
     sums[block] = total
 
 
-@reordered
+@inner
+def _sum_with_log1p(terms: Array, e: Array) -> float:
+    """The sum of t + log(1 + e) over BLOCK terms t and e in [0, 1], with a logarithm for the last 8 only.
+
+    Half of them are added to the other half, and so on, which keeps rounding errors small. For the logarithms that is
+    log(1 + p) + log(1 + q) = log(1 + (p + q + p q)): so written no digits of a small p are lost. 64 factors of at
+    most 2 do not overflow in float32, nor 512 in float64.
+    """
+    half = BLOCK // 2
+    while half >= 64:
+        for i in range(half):
+            terms[i] += terms[half + i]
+            e[i] += e[half + i] + e[i] * e[half + i]
+        half //= 2
+    total = 0.0
+    for i in range(8):
+        p = 0.0
+        for j in range(i, 64, 8):
+            q = np.float64(e[j])
+            p += q + p * q
+            total += np.float64(terms[j])
+        total += math.log1p(p)
+    return total
+
+
+@inner
 def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
     zero, one, scale = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(1 / logits.size)
     start, stop = block * BLOCK, (block + 1) * BLOCK
     logits, target, grad = logits[start:stop], target[start:stop], grad[start:stop]
-    e = np.empty(BLOCK, grad.dtype)
-    e[grad.size :] = 0
-    total = 0.0
+    terms, e = scratch(BLOCK, grad), scratch(BLOCK, grad)
     for i in range(grad.size):
         magnitude = abs(logits[i])
         e_i = exp_of_minus(magnitude)
-        total += np.float64(magnitude * (one - target[i] if logits[i] > zero else target[i]))
+        terms[i] = magnitude * (one - target[i] if logits[i] > zero else target[i])
         e[i] = e_i
         grad[i] = ((one if logits[i] > zero else e_i) / (one + e_i) - target[i]) * scale
-    sums[block] = total + _fold_log1p(e)
+    for i in range(grad.size, BLOCK):
+        terms[i], e[i] = zero, zero
+    sums[block] = _sum_with_log1p(terms, e)
 
 
 @inner

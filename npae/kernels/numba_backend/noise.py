@@ -31,10 +31,12 @@ from npae.kernels.numba_backend.compile import (
     vector_out,
     words,
 )
+from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.team import share
 
 I32 = ir.IntType(32)
 BLOCK = 4096  # elements in a task
+QUARTER = BLOCK // 4
 GAUSSIAN, MASKING, SALT_AND_PEPPER = range(3)
 LOW = np.uint64(0xFFFFFFFF)
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers
@@ -191,13 +193,16 @@ def _corrupt_block(
     minus_two, start = y.dtype.type(-2), block * BLOCK
     x, y = x[start : start + BLOCK], y[start : start + BLOCK]
     n = (y.size + 3) // 4
-    w0, w1, w2, w3 = np.empty(n, np.uint32), np.empty(n, np.uint32), np.empty(n, np.uint32), np.empty(n, np.uint32)
+    word = np.uint32(0)
+    w0, w1 = scratch(QUARTER, word)[:n], scratch(QUARTER, word)[:n]
+    w2, w3 = scratch(QUARTER, word)[:n], scratch(QUARTER, word)[:n]
     _philox(key, start // 4, w0, w1, w2, w3)
     if code == GAUSSIAN:
-        z0, z1, z2, z3 = np.empty(n, y.dtype), np.empty(n, y.dtype), np.empty(n, y.dtype), np.empty(n, y.dtype)
+        z0, z1 = scratch(QUARTER, y)[:n], scratch(QUARTER, y)[:n]
+        z2, z3 = scratch(QUARTER, y)[:n], scratch(QUARTER, y)[:n]
         _box_muller(w0, w1, minus_two, z0, z1)
         _box_muller(w2, w3, minus_two, z2, z3)
-        z = np.empty(4 * n, y.dtype)
+        z = scratch(BLOCK, y)
         _interleave(z0, z1, z2, z3, z)
         std = y.dtype.type(amount)
         for i in range(y.size):
@@ -205,7 +210,7 @@ def _corrupt_block(
             noisy = low if noisy < low else noisy
             y[i] = high if noisy > high else noisy
     else:
-        w = np.empty(4 * n, np.uint32)
+        w = scratch(BLOCK, word)
         _interleave(w0, w1, w2, w3, w)
         hit = np.uint64(amount * 2**32)  # so that word < hit with probability `amount`
         half = np.uint64(amount * 2**31) if code == SALT_AND_PEPPER else hit

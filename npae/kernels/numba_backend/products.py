@@ -4,11 +4,16 @@ c is cut into panels, one tile wide, and each panel into tiles (`cut`). The colu
 are read for every tile of it and stay in the cache meanwhile; so do the rows of a until the next panel. The sum
 over k goes on for DEPTH steps at a time, so that both fit there.
 
-Nothing is copied that can be read in place. A tile takes one number of a at a time, so a may lie in memory in any
-way: its transpose costs nothing. It takes vectors from the rows of b, so these must lie as rows; if they
-lie as columns, as in grad_y Wᵀ, they are made into rows first. And the rows of a matrix must not begin at
-multiples of a large power of two, or they all fall into the same few lines of the cache (`collide`);
-if they do, a copy with longer rows is made.
+A tile takes one number of a at a time, so a may lie in memory in any way: its transpose costs nothing. From b it
+takes vectors. Before a panel is used, its part of b is packed into a little memory of the task's own, one row of the
+panel after the other, each on lines of the cache of its own, unless it can be read in place as fast:
+
+    in rows, as in x W        copied, if there are tiles enough to repay it and the rows begin in the middle of a
+                              line, or all in the same few lines of the cache (`collide`); and always the last
+                              columns, if they do not fill a tile
+    in columns, as in g Wᵀ    transposed in registers, a square of vectors at a time
+
+If the rows or columns of a collide, all of a is copied to where they do not.
 
 Each sum runs over k in order, so no bit of c depends on how it is cut into tasks.
 """
@@ -26,8 +31,9 @@ import numpy as np
 from npae.arrays import Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
 from npae.kernels.numba_backend.copies import COLLIDING, collide, spread
+from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.team import run, share, spoil, threads
-from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, scratch, tile
+from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, tile
 
 DEPTH = 256  # how many k at a time
 PANEL = DEPTH * SHAPE.bytes * SHAPE.vectors  # bytes of so much of b
@@ -109,7 +115,9 @@ def _pack(b: Array, how: int, k: int, j: int, columns: int, depth: int, target: 
         for i in range(0, depth, lanes):
             for v in range(0, width, lanes):
                 corner = source + v * b_column + i * size
-                pack_square(b[0, 0], corner, b_column, columns - v, depth - i, target + (i * width + v) * size, width * size)
+                pack_square(
+                    b[0, 0], corner, b_column, columns - v, depth - i, target + (i * width + v) * size, width * size
+                )
     else:
         for i in range(depth):
             pack_row(b[0, 0], source + i * b_row, columns, target + i * width * size)
@@ -122,7 +130,7 @@ def _multiply(
     """One task: `tiles` tiles of each of `panels` panels."""
     K, N, size = a.shape[1], c.shape[1], c.itemsize
     width = SHAPE.bytes // size * SHAPE.vectors
-    packed = scratch(PANEL)
+    packed = scratch(PANEL, np.int8(0)).ctypes.data
     all_panels = (N + width - 1) // width
     across = (all_panels + panels - 1) // panels
     first_tile, first_panel = task // across * tiles, task % across * panels

@@ -18,8 +18,9 @@ start in each, so 8 sums are the least that keep a core busy.
 
 Numba's own loops cannot say "keep these 24 vectors in registers", LLVM's instructions can: `emit_tile` writes
 them for one height, and numba's `@intrinsic` puts them into a compiled function. How wide a vector is and how many
-registers there are, the host's features decide (`shape_for`). The edge on the right is masked: lanes outside
-of c are neither loaded nor stored.
+registers there are, the host's features decide (`shape_for`). At the right edge of c lanes outside of it are
+masked, neither loaded nor stored; but not in the loop over k, where a mask would cost an instruction a vector on some
+processors: there b has to be readable to the tile's full width.
 
 For the smallest of tiles, one row of one vector of two floats, the loop over k looks like this:
 
@@ -29,12 +30,15 @@ For the smallest of tiles, one row of one vector of two floats, the loop over k 
       %b.at = phi i64 [%b, %before], [%b.at.next, %loop]
       %total = phi <2 x float> [%start.1, %before], [%sum, %loop]
       %at.1 = inttoptr i64 %b.at to <2 x float>*
-      %b.k = call <2 x float> @llvm.masked.load.v2f32.p0(<2 x float>* %at.1, i32 4, <2 x i1> %mask, <2 x
-          float> <float 0.0, float 0.0>)
+      %b.k = load <2 x float>, <2 x float>* %at.1, align 4
       %.16 = mul i64 %b.row, 16
       %later = add i64 %b.at, %.16
       %ahead = inttoptr i64 %later to i8*
       call void @llvm.prefetch.p0(i8* %ahead, i32 0, i32 3, i32 1)
+      %.18 = mul i64 %a.column, 16
+      %later.1 = add i64 %a.at, %.18
+      %ahead.1 = inttoptr i64 %later.1 to i8*
+      call void @llvm.prefetch.p0(i8* %ahead.1, i32 0, i32 3, i32 1)
       %at.2 = inttoptr i64 %a.at to float*
       %a.k = load float, float* %at.2, align 4
       %a.all.first = insertelement <2 x float> <float undef, float undef>, float %a.k, i32 0
@@ -48,8 +52,9 @@ For the smallest of tiles, one row of one vector of two floats, the loop over k 
       %more = icmp slt i64 %k.next, %depth
       br i1 %more, label %loop, label %after
 
-Two loads, a number made into a vector, the product and the sum; the rest moves k and the two addresses on. A tile of 12
-rows has a, product and sum twelve times, and no more of anything else.
+Two loads, a number made into a vector, the product and the sum; the rest moves k and the two addresses on, and asks
+early for what will be needed 16 steps later. A tile of 12 rows has a, product and sum twelve times, and no more of
+anything else.
 
 Source: Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication", ACM Transactions on
 Mathematical Software 34(3); Van Zee and van de Geijn, 2015, "BLIS", ACM TOMS 41(3), for the tile in registers.
@@ -268,19 +273,6 @@ def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_
 
 
 # --- packing: what a tile should not read in place ---------------------------------------------------------
-
-
-@intrinsic(prefer_literal=True)
-def scratch(typing_context, size):
-    """The address of memory of the calling function's own, at the beginning of a cache line; `size` is a constant."""
-
-    def emit(context, builder, signature, arguments):
-        with builder.goto_entry_block():
-            memory = builder.alloca(ir.ArrayType(ir.IntType(8), size.literal_value))
-            memory.align = 64
-        return builder.ptrtoint(memory, I64)
-
-    return types.intp(size), emit
 
 
 @intrinsic
