@@ -34,6 +34,25 @@ print(npae.backend_info()["vector_bytes"], sum(stats.cache_hits.values()), sum(s
 """
 
 
+EVERY_KERNEL = """
+import hashlib, inspect, numpy as np
+from npae.kernels import numba_backend as kernels
+rng, digests = np.random.default_rng(0), []
+x, y, v, m = rng.standard_normal((4, 70, 90)).astype(np.float32)
+key, adam = np.array([7], np.uint64), np.array([1e-3, 0.9, 0.999, 1e-8, 0.1, 0.1, 1e-2])
+sgd, v = np.array([0.1, 0.9, 1.0]), abs(v)
+for result in (
+    kernels.dense(x, y.T, x[0, :70]), kernels.matmul(x.T, y), kernels.column_sums(x), kernels.relu(x),
+    kernels.leaky_relu(x, 0.1), kernels.elu(x, 1.0), kernels.sigmoid(x), kernels.tanh(x), kernels.relu_backward(x, y),
+    kernels.elu_backward(x, y, 1.0), kernels.sigmoid_backward(x, y), kernels.tanh_backward(x, y), *kernels.mse(x, y),
+    *kernels.bce(x, y), *kernels.ssim_map(x, y, v, m * m, x * y, 0.1, 0.1), kernels.gaussian_noise(x, key, 0.5, 0, 1),
+    kernels.masking_noise(x, key, 0.5), kernels.adam(x, y, m, v, adam), x, m, v, kernels.sgd(x, y, m, sgd), x, m,
+):
+    digests.append(hashlib.sha256(np.ascontiguousarray(result)).hexdigest()[:8] if result is not None else "-")
+print(*digests)
+"""
+
+
 def run(program, environment, package=None):
     package = Path(npae.__file__).parent.parent if package is None else package
     environment = os.environ | {"PYTHONPATH": str(package)} | environment
@@ -143,6 +162,12 @@ def test_what_is_compiled_is_kept_until_a_file_changes(install, tmp_path):
     tile = install / "npae" / "kernels" / "numba_backend" / "tile.py"
     tile.write_text(tile.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     assert run(program, nowhere(tmp_path), install)[1:] == ["0", "1"]
+
+
+@needs_numba
+def test_the_process_that_compiles_and_those_that_load_get_the_same_bits(install, tmp_path):
+    compiling, loading = (run(EVERY_KERNEL, nowhere(tmp_path), install) for _ in range(2))
+    assert compiling == loading
 
 
 @needs_numba

@@ -35,7 +35,11 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"contract"},  # a·b + c may be fused; NaN and infinity stay what they are
 }
 SOURCES = hashlib.blake2b(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
-INNER_OPTIONS = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python does not call it
+INNER_OPTIONS: dict[str, Any] = OPTIONS | {
+    "no_cpython_wrapper": True,  # Python does not call it
+    "no_cfunc_wrapper": True,
+    "forceinline": True,  # else the process that compiles it may run another copy than those that load it: other bits
+}
 
 
 def matrix(real: Any) -> Any:
