@@ -194,6 +194,39 @@ def test_several_processes_may_fill_the_cache_of_one_install_at_once(install, tm
         assert process.returncode == 0, errors
 
 
+# --- numbers too small to be normal ---------------------------------------------------------------------------
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [10, 100_000])  # on this thread alone, and on all
+def test_means_of_weights_that_learn_no_more_decay_to_zero(dtype, size):
+    """In a thousand steps or two; below the normal numbers they would stay for ever, and cost 100 times as much."""
+    import platform
+
+    from npae.kernels import numba_backend
+
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("other processors compute with them as fast")
+    weights, none, v = np.ones(size, dtype), np.zeros(size, dtype), np.ones(size, dtype)
+    m = np.full(size, 100 * np.finfo(dtype).tiny)
+    numbers = np.array([0.001, 0.9, 0.999, 1e-8, 0.1, 0.001, 0.0])
+    for _ in range(100):
+        assert not ((m != 0) & (m < np.finfo(dtype).tiny)).any()
+        numba_backend.adam(weights, none, m, v, numbers)
+    assert not m.any()
+
+
+@needs_numba
+def test_the_calling_thread_computes_with_tiny_numbers_as_before():
+    from npae.kernels import numba_backend
+
+    tiny = np.full(100_000, np.finfo(np.float32).tiny)
+    for size in (10, tiny.size):
+        numba_backend.sigmoid(tiny[:size])
+        assert (tiny / 4 * 4 == tiny).all()
+
+
 # --- memory ---------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,8 @@
 Every function returns new arrays unless it has an `out`, and changes nothing but `out` (and, in
 `adam`, the three arrays it says). Arguments have been validated by the caller: arrays of one
 floating dtype with matching shapes. Where a formula is analytic its kernel also accepts complex
-arrays, so that a complex step can differentiate it to machine precision (see `gradcheck`).
+arrays, so that a complex step can differentiate it to machine precision (see `gradcheck`). A twin
+may take numbers below the smallest normal one (1.2e-38 in float32, 2.2e-308 in float64) for zero.
 """
 
 from __future__ import annotations
