@@ -51,10 +51,13 @@ def as_table(
     if width is not None and raw.shape[1] != width:
         raise ValueError(f"{expected}, got {raw.shape}: give it the {width} columns it was built for.")
     wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
-    if wanted not in (np.float32, np.float64):
+    if wanted.kind != "f" or wanted.itemsize not in (4, 8):
         wanted = np.dtype(np.float64)
-    with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite: refused below
-        table = np.ascontiguousarray(raw, dtype=wanted)
+    if raw.dtype == wanted and raw.flags.c_contiguous:
+        table = raw
+    else:
+        with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite: refused below
+            table = np.ascontiguousarray(raw, dtype=wanted)
     _refuse_non_finite(table, who, name)
     return table
 
