@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from npae import kernels
-from npae.arrays import Array
+from npae.arrays import Array, aligned
 from npae.parameter import Parameter
 from npae.validation import as_count, as_real
 
@@ -139,7 +139,7 @@ class Optimizer:
             raise ValueError(
                 f"{who}.init expected the number of steps for {self.learning_rate}, got None: pass steps=..."
             )
-        m = [tuple(np.zeros_like(p.value) for _ in range(moments)) for p in parameters]
+        m = [tuple(aligned(p.value.shape, p.value.dtype, fill=0) for _ in range(moments)) for p in parameters]
         return State(0, steps, m, np.zeros(numbers))
 
 

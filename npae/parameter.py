@@ -1,6 +1,6 @@
 """A parameter: what a network learns, beside the gradient that says how to change it.
 
-`flatten` lays all parameters of a network end to end in one vector, and their gradients in another.
+`flatten` lays all parameters of a network one after the other in one vector, and their gradients in another.
 Each parameter then is a view of its stretch, so that writing `W.value` writes the vector, and one
 optimizer step or one finite-difference check runs over a single array.
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npae.arrays import Array
+from npae.arrays import LINE, Array, aligned
 
 
 class Parameter:
@@ -47,7 +47,8 @@ class Parameter:
 def flatten(parameters: Sequence[Parameter]) -> Parameter:
     """One parameter, a vector, of which all the given ones become views.
 
-    Values are kept; `value` and `grad` of each given parameter are re-pointed into the vector's.
+    Values are kept; `value` and `grad` of each given parameter are re-pointed into the vector's. Each begins on a
+    cache line; what is left of the line before stays 0, and so does its gradient.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def flatten(parameters: Sequence[Parameter]) -> Parameter:
     >>> flat = flatten([W, b])
     >>> flat.value[0] = 5.0
     >>> W.value[0, 0], flat.value.size
-    (np.float64(5.0), 9)
+    (np.float64(5.0), 16)
     """
     dtypes = {p.value.dtype for p in parameters}
     if len(dtypes) != 1:
@@ -69,11 +70,13 @@ def flatten(parameters: Sequence[Parameter]) -> Parameter:
             f"flatten expected parameters of one dtype, got {sorted(map(str, dtypes)) or 'no parameters'}: "
             "build every layer with the same dtype."
         )
-    flat = Parameter(np.concatenate([p.value.ravel() for p in parameters]), "parameters")
-    start = 0
-    for p in parameters:
+    dtype = dtypes.pop()
+    starts = np.cumsum([0, *(-(-p.value.nbytes // LINE) * LINE // dtype.itemsize for p in parameters)]).tolist()
+    flat = Parameter(aligned((starts[-1],), dtype, fill=0), "parameters")
+    flat.grad = aligned((starts[-1],), dtype, fill=0)
+    for p, start in zip(parameters, starts, strict=False):
         stretch = slice(start, start + p.value.size)
+        flat.value[stretch] = p.value.ravel()
         p.value = flat.value[stretch].reshape(p.value.shape)
         p.grad = flat.grad[stretch].reshape(p.value.shape)
-        start = stretch.stop
     return flat

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from npae import kernels
-from npae.arrays import Array
+from npae.arrays import Array, aligned
 from npae.corruptions import Corruption, KeyedNoise, draw_key
 from npae.layers import Layer, parts
 from npae.losses import Loss
@@ -233,7 +233,7 @@ def in_blocks(function: Callable[[Array], Array], X: Array, *parts: Any) -> Arra
     Y = np.empty(0)
     for rows, y in _in_blocks(function, only_kernels(*parts), X):
         if rows.start == 0:
-            Y = np.empty((len(X), *y.shape[1:]), y.dtype)
+            Y = aligned((len(X), *y.shape[1:]), y.dtype)
         kernels.of(y).copy(y, out=Y[rows])
     return Y
 
@@ -241,7 +241,7 @@ def in_blocks(function: Callable[[Array], Array], X: Array, *parts: Any) -> Arra
 def _in_blocks(function: Callable[..., Array], repeatable: bool, *tables: Array) -> Iterator[tuple[slice, Array]]:
     """function(*blocks) for each block of rows of the tables, recorded on the first if it can be repeated."""
     kernel = kernels.of(*tables)
-    blocks = [np.empty((ROWS_AT_A_TIME, table.shape[1]), table.dtype) for table in tables]
+    blocks = [aligned((ROWS_AT_A_TIME, table.shape[1]), table.dtype) for table in tables]
     again = kernel.recorded(lambda: function(*blocks)) if repeatable else lambda: function(*blocks)
     for first in range(0, len(tables[0]), ROWS_AT_A_TIME):
         rows = slice(first, first + ROWS_AT_A_TIME)

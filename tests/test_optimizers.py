@@ -102,6 +102,26 @@ def test_one_flat_vector_takes_the_same_step_as_its_pieces():
         np.testing.assert_array_equal(p.value, q.value)
 
 
+@pytest.mark.parametrize("optimizer", [npae.Adam(0.01, weight_decay=0.1), npae.SGD(0.1, momentum=0.9)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parameters_begin_on_cache_lines_and_what_is_left_of_a_line_stays_zero(optimizer, dtype):
+    together = [npae.Parameter(np.ones(shape, dtype), "p") for shape in ((5, 7), (7,), (400, 3))]
+    flat = flatten(together)
+    state = optimizer.init([flat])
+    for _ in range(3):
+        for p in together:
+            p.grad[...] = 1
+        optimizer.step([flat], state)
+    for array in (flat.value, flat.grad, *state.moments[0]):
+        assert array.ctypes.data % 64 == 0
+    for p in together:
+        assert p.value.ctypes.data % 64 == 0
+        assert p.grad.ctypes.data % 64 == 0
+        assert p.value.base is not None
+        assert (p.value < 1).all()
+    assert np.count_nonzero(flat.value) == np.count_nonzero(flat.grad) == 5 * 7 + 7 + 400 * 3
+
+
 @given(start=numbers(0, 1), end=numbers(0, 1), share=numbers(0, 1))
 def test_the_cosine_runs_from_start_to_end_and_is_halfway_in_the_middle(start, end, share):
     rate = npae.Cosine(start, end)

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 from llvmlite.binding import llvm_version_info
 
-from npae.arrays import Array
+from npae.arrays import Array, aligned
 from npae.kernels.numba_backend import copies, elementwise, noise, products, team, tile
 from npae.kernels.numba_backend.team import recorded, run, spoil, threads
 
@@ -71,7 +71,7 @@ def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Arra
     dtype, shape = a.dtype, (a.shape[0], b.shape[1])
     if out is not None and (out.shape != shape or out.dtype != dtype):
         raise ValueError(f"matmul expected out of shape {shape} and {dtype}, got {out.shape} and {out.dtype}.")
-    c = out if out is not None and _writable_in_place(out, a, b) else np.empty(shape, dtype)
+    c = out if out is not None and _writable_in_place(out, a, b) else aligned(shape, dtype)
     if c.size and a.size:
         products.product(a, b, _row_of_zeros(shape[1], dtype) if bias is None else _flat(bias), c)
     else:
@@ -127,7 +127,7 @@ def take(a: Array, rows: Array) -> Array:
     if a.strides[1] != a.itemsize:
         spoil()
         return np.ascontiguousarray(a[rows])
-    c = np.empty((rows.size, a.shape[1]), a.dtype)
+    c = aligned((rows.size, a.shape[1]), a.dtype)
     if c.size:
         copies.take(a, rows, c)
     return c
@@ -135,7 +135,7 @@ def take(a: Array, rows: Array) -> Array:
 
 def copy(a: Array, out: Array | None = None) -> Array:
     a = _contiguous(a)
-    c = np.empty(a.shape, a.dtype) if out is None else out
+    c = aligned(a.shape, a.dtype) if out is None else out
     if c.shape != a.shape or c.dtype != a.dtype or not c.flags.c_contiguous or not c.flags.writeable:
         raise ValueError(f"copy expected a contiguous writable out of shape {a.shape} and {a.dtype}, got {c.shape}.")
     if c.size:
@@ -147,27 +147,27 @@ def copy(a: Array, out: Array | None = None) -> Array:
 
 
 def _rectified(x: Array, leaky: bool, slope: float) -> Array:
-    y = np.empty(x.shape, x.dtype)
+    y = aligned(x.shape, x.dtype)
     run(elementwise.rectify[x.dtype], leaky, slope, _flat(x), y.reshape(-1), tasks=_blocks(x))
     return y
 
 
 def _saturated(code: int, x: Array, alpha: float = 0.0) -> Array:
-    y = np.empty(x.shape, x.dtype)
+    y = aligned(x.shape, x.dtype)
     run(elementwise.saturate[x.dtype], code, alpha, _flat(x), y.reshape(-1), tasks=_blocks(x))
     return y
 
 
 def _rectified_backward(grad_y: Array, y: Array, slope: float) -> Array:
     _same_shape(grad_y, y)
-    grad_x = np.empty(y.shape, y.dtype)
+    grad_x = aligned(y.shape, y.dtype)
     run(elementwise.rectify_backward[y.dtype], slope, _flat(grad_y), _flat(y), grad_x.reshape(-1), tasks=_blocks(y))
     return grad_x
 
 
 def _saturated_backward(code: int, grad_y: Array, y: Array, alpha: float = 0.0) -> Array:
     _same_shape(grad_y, y)
-    grad_x = np.empty(y.shape, y.dtype)
+    grad_x = aligned(y.shape, y.dtype)
     run(
         elementwise.saturate_backward[y.dtype],
         code,
@@ -233,7 +233,7 @@ def bce(logits: Array, target: Array) -> tuple[Array, Array]:
 
 def _mean_loss(kernel: Any, prediction: Array, target: Array) -> tuple[Array, Array]:
     _same_shape(prediction, target)
-    grad, value = np.empty(prediction.shape, prediction.dtype), np.empty(())
+    grad, value = aligned(prediction.shape, prediction.dtype), np.empty(())
     sums = np.empty(_blocks(prediction))
     run(kernel[grad.dtype], _flat(prediction), _flat(target), grad.reshape(-1), sums, value, tasks=sums.size)
     return value, grad
@@ -243,7 +243,7 @@ def ssim_map(
     mu_x: Array, mu_y: Array, xx: Array, yy: Array, xy: Array, c1: float, c2: float
 ) -> tuple[Array, Array, Array, Array]:
     _same_shape(mu_x, mu_y, xx, yy, xy)
-    results = tuple(np.empty(mu_x.shape, mu_x.dtype) for _ in range(4))
+    results = tuple(aligned(mu_x.shape, mu_x.dtype) for _ in range(4))
     inputs = (_flat(a) for a in (mu_x, mu_y, xx, yy, xy))
     run(elementwise.ssim_map[mu_x.dtype], c1, c2, *inputs, *(a.reshape(-1) for a in results))
     s, d_mu_x, d_xx, d_xy = results
@@ -297,7 +297,7 @@ def salt_and_pepper(x: Array, key: Array, fraction: float, low: float, high: flo
 def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: float) -> Array:
     if key.shape != (1,) or key.dtype != np.uint64:
         raise ValueError(f"noise expected its key as uint64 of shape (1,), got {key.dtype} of shape {key.shape}.")
-    y = np.empty(x.shape, x.dtype)
+    y = aligned(x.shape, x.dtype)
     run(noise.corrupt[x.dtype], code, amount, low, high, key, _flat(x), y.reshape(-1), tasks=_blocks(x))
     return y
 

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from npae.arrays import Array
+from npae.arrays import LINE, Array, aligned
 from npae.kernels.numba_backend.compile import Kernel, inner, integers, matrix, matrix_out
 from npae.kernels.numba_backend.team import run, share
 
@@ -27,11 +27,11 @@ def collide(a: Array) -> bool:
 def empty_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A matrix, each row beginning on a cache line, and on another one than the row before."""
     n, m = shape
-    a_line = 64 // dtype.itemsize
+    a_line = LINE // dtype.itemsize
     length = -(-m // a_line) * a_line
     if length * dtype.itemsize % COLLIDING == 0:
         length += a_line
-    return np.empty((n, length), dtype)[:, :m]
+    return aligned((n, length), dtype)[:, :m]
 
 
 @intrinsic

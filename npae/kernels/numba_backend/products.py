@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npae.arrays import Array
+from npae.arrays import LINE, Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
 from npae.kernels.numba_backend.copies import COLLIDING, collide, spread
 from npae.kernels.numba_backend.scratch import scratch
@@ -46,7 +46,6 @@ FIRST_READ, PER_TASK, PER_JOB = (
 )  # cycles: for a row of b not in the cache; to take a task; to share at all
 IN_PLACE, ROWS, COLUMNS = range(3)  # how the rows of b are come by
 FEW = 4  # tiles of a panel: as many as it takes to make a copy of the panel worth while
-LINE = 64  # bytes of a cache line
 WAITING = 0.25  # how much of a task's time the threads wait for the last of them, since cores are never equal
 
 

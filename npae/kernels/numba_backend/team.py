@@ -36,12 +36,12 @@ from numba.core import cgutils
 from numba.core.compiler import Flags
 from numba.extending import intrinsic
 
+from npae.arrays import LINE
 from npae.kernels.numba_backend.compile import inner, outer
 
 Result = TypeVar("Result")
 
-LINE = 64  # bytes of a cache line: words on one line travel between cores together
-TASKS, BODY, CLOSURE, DONE = 0, 8, 16, LINE  # offsets into a team's memory
+TASKS, BODY, CLOSURE, DONE = 0, 8, 16, LINE  # offsets into a team's memory: words on a line travel together
 TEAM, TAPE = 0, 8  # offsets into a crew: the team if this thread has it, the tape if it is recording, else 0
 HALF = 32  # TASKS = first << HALF | last + 1
 SPINS = 10_000  # looks at TASKS, before a thread goes to sleep
