@@ -46,7 +46,7 @@ FIRST_READ, PER_TASK, PER_JOB = (
 )  # cycles: for a row of b not in the cache; to take a task; to share at all
 IN_PLACE, ROWS, COLUMNS = range(3)  # how the rows of b are come by
 FEW = 4  # tiles of a panel: as many as it takes to make a copy of the panel worth while
-WAITING = 0.25  # how much of a task's time the threads wait for the last of them, since cores are never equal
+WAITING = 0.1  # how much of a task's time the threads wait for the last of them, since cores are never equal
 
 
 class Cut(NamedTuple):
