@@ -59,7 +59,8 @@ def close(got, expected, dtype, scale=1.0):
 )
 @example(sizes=(33, 65, 64), layouts=("columns", "rows"), out="rows", seed=0)  # xᵀ grad_y
 @example(sizes=(33, 65, 64), layouts=("rows", "columns"), out=None, seed=0)  # grad_y Wᵀ
-@example(sizes=(97, 256, 256), layouts=("rows", "rows"), out="rows", seed=0)  # rows that collide in the cache
+@example(sizes=(97, 1024, 512), layouts=("rows", "rows"), out="rows", seed=0)  # rows that collide in the cache
+@example(sizes=(1024, 97, 512), layouts=("columns", "rows"), out="rows", seed=0)  # or its columns
 @example(sizes=(129, 512, 512), layouts=("rows", "columns"), out="rows", seed=0)
 @example(sizes=(601, 30, 97), layouts=("columns", "rows"), out=None, seed=0)  # more rows than one task takes
 def test_products_of_any_shape_and_layout(dtype, sizes, layouts, out, seed):

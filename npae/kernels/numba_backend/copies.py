@@ -15,13 +15,13 @@ from npae.kernels.numba_backend.compile import Kernel, inner, integers, matrix, 
 from npae.kernels.numba_backend.team import run, share
 
 ROWS = 16  # in one task
-COLLIDING = 1024  # bytes: rows that begin at multiples of it share a few lines of the cache
+WAY = 4096  # bytes of one way of the first-level cache: what begins at multiples of it has only 8 or 12 lines there
 ALL = np.empty(0, np.int64)  # instead of row numbers: all rows, in order
 
 
 def collide(a: Array) -> bool:
     """Whether the rows of a fall into the same lines of the cache."""
-    return a.strides[0] % COLLIDING == 0 and a.shape[0] > 8 and a.strides[1] == a.itemsize
+    return a.strides[0] % WAY == 0 and a.shape[0] > 8 and a.strides[1] == a.itemsize
 
 
 def empty_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -29,7 +29,7 @@ def empty_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     n, m = shape
     a_line = LINE // dtype.itemsize
     length = -(-m // a_line) * a_line
-    if length * dtype.itemsize % COLLIDING == 0:
+    if length * dtype.itemsize % WAY == 0:
         length += a_line
     return aligned((n, length), dtype)[:, :m]
 

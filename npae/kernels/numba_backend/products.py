@@ -9,11 +9,12 @@ takes vectors. Before a panel is used, its part of b is packed into a little mem
 panel after the other, each on lines of the cache of its own, unless it can be read in place as fast:
 
     in rows, as in x W        copied, if there are tiles enough to repay it and the rows begin in the middle of a
-                              line, or all in the same few lines of the cache (`collide`); and always the last
-                              columns, if they do not fill a tile
+                              line, or all in the same few lines of the cache; and always the last columns, if
+                              they do not fill a tile
     in columns, as in g Wᵀ    transposed in registers, a square of vectors at a time
 
-If the rows or columns of a collide, all of a is copied to where they do not.
+If the rows or columns of a all fall into the same lines of the cache (`collide`), as is the case with 1024 columns of
+float32, and there are panels enough to repay it, a is copied to where they do not.
 
 Each sum runs over k in order, so no bit of c depends on how it is cut into tasks.
 """
@@ -30,7 +31,7 @@ import numpy as np
 
 from npae.arrays import LINE, Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
-from npae.kernels.numba_backend.copies import COLLIDING, collide, spread
+from npae.kernels.numba_backend.copies import WAY, collide, spread
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.team import run, share, spoil, threads
 from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, tile
@@ -45,6 +46,7 @@ FIRST_READ, PER_TASK, PER_JOB = (
     5000,
 )  # cycles: for a row of b not in the cache; to take a task; to share at all
 IN_PLACE, ROWS, COLUMNS = range(3)  # how the rows of b are come by
+MANY_PANELS = 16  # as many as it takes to make a copy of all of a worth while
 FEW = 4  # tiles of a panel: as many as it takes to make a copy of the panel worth while
 WAITING = 0.1  # how much of a task's time the threads wait for the last of them, since cores are never equal
 
@@ -177,7 +179,7 @@ def _product(
     pack = IN_PLACE
     if in_columns:
         pack = COLUMNS
-    elif tiles >= FEW and (b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % COLLIDING == 0):
+    elif tiles >= FEW and (b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % (WAY // 4) == 0):
         pack = ROWS
     share(crew, down * across, _multiply, (a, b, pack, start, c, tops, tiles, panels))
 
@@ -196,6 +198,6 @@ def product(a: Array, b: Array, start: Array, c: Array) -> None:
         b = np.asfortranarray(b)
     width = SHAPE.bytes // size * SHAPE.vectors
     cut_as = cut(M, N, K, width)
-    if 3 * width <= N and (collide(a) or collide(a.T)):
+    if MANY_PANELS * width <= N and (collide(a) or collide(a.T)):
         a = spread(a) if collide(a) else spread(a.T).T
     run(_product[dtype], a, b, in_columns, start, c, cut_as.tops, cut_as.tiles, cut_as.panels, tasks=cut_as.tasks)
