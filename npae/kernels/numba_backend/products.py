@@ -40,11 +40,7 @@ DEPTH = 256  # how many k at a time
 PANEL = DEPTH * SHAPE.bytes * SHAPE.vectors  # bytes of so much of b
 BAND = 24  # tiles of a panel in one task, at most: their rows of a are to stay in the second-level cache
 MANY = 64  # tasks, at most
-FIRST_READ, PER_TASK, PER_JOB = (
-    20,
-    800,
-    5000,
-)  # cycles: for a row of b not in the cache; to take a task; to share at all
+FIRST_READ, PER_TASK, PER_JOB = 20, 800, 5000  # cycles: for a row of b to be read first or packed; for a task; to share
 IN_PLACE, ROWS, COLUMNS = range(3)  # how the rows of b are come by
 MANY_PANELS = 16  # as many as it takes to make a copy of all of a worth while
 FEW = 4  # tiles of a panel: as many as it takes to make a copy of the panel worth while
