@@ -48,7 +48,7 @@ def flatten(parameters: Sequence[Parameter]) -> Parameter:
     """One parameter, a vector, of which all the given ones become views.
 
     Values are kept; `value` and `grad` of each given parameter are re-pointed into the vector's. Each begins on a
-    cache line; what is left of the line before stays 0, and so does its gradient.
+    cache line, unless all are small; what is left of the line before stays 0, and so does its gradient.
 
     Raises
     ------

@@ -106,13 +106,14 @@ def column_sums(a: Array, out: Array | None = None) -> Array:
             f"column_sums expected out of shape {a.shape[1:]} and {a.dtype}, got {out.shape}, {out.dtype}."
         )
     flat, columns = _flat(a), a.shape[1]
+    strips = -(-columns // elementwise.STRIP)
     if columns == 0:
         return np.empty(0, a.dtype) if out is None else out
     if out is not None and out.flags.c_contiguous and out.flags.writeable and not np.may_share_memory(out, a):
-        run(elementwise.column_sums[a.dtype], flat, columns, out)
+        run(elementwise.column_sums[a.dtype], flat, columns, out, tasks=strips)
         return out
     total = np.empty(columns, a.dtype)
-    run(elementwise.column_sums[a.dtype], flat, columns, total)
+    run(elementwise.column_sums[a.dtype], flat, columns, total, tasks=strips)
     if out is None:
         return total
     spoil()
@@ -245,7 +246,8 @@ def ssim_map(
     _same_shape(mu_x, mu_y, xx, yy, xy)
     results = tuple(aligned(mu_x.shape, mu_x.dtype) for _ in range(4))
     inputs = (_flat(a) for a in (mu_x, mu_y, xx, yy, xy))
-    run(elementwise.ssim_map[mu_x.dtype], c1, c2, *inputs, *(a.reshape(-1) for a in results))
+    outputs = (a.reshape(-1) for a in results)
+    run(elementwise.ssim_map[mu_x.dtype], c1, c2, *inputs, *outputs, tasks=_blocks(mu_x))
     s, d_mu_x, d_xx, d_xy = results
     return s, d_mu_x, d_xx, d_xy
 

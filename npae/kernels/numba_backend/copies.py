@@ -60,7 +60,7 @@ def _take(crew: int, a: Array, rows: Array, c: Array) -> None:
 
 def take(a: Array, rows: Array, c: Array) -> None:
     """c[i] = a[rows[i]] for a and c in rows; the caller has checked that there are such rows."""
-    run(_take[a.dtype], a, rows, c)
+    run(_take[a.dtype], a, rows, c, tasks=-(-len(c) // ROWS))
 
 
 def spread(a: Array) -> Array:

@@ -31,11 +31,11 @@ from npae.kernels.numba_backend.compile import (
     vector_out,
     words,
 )
+from npae.kernels.numba_backend.elementwise import BLOCK
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.team import share
 
 I32 = ir.IntType(32)
-BLOCK = 4096  # elements in a task
 QUARTER = BLOCK // 4
 GAUSSIAN, MASKING, SALT_AND_PEPPER = range(3)
 LOW = np.uint64(0xFFFFFFFF)

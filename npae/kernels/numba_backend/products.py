@@ -36,7 +36,7 @@ from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.team import run, share, spoil, threads
 from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, tile
 
-DEPTH = 256  # how many k at a time
+DEPTH = 256  # how many k at a time: a multiple of the lanes of every vector, since squares of these are packed
 PANEL = DEPTH * SHAPE.bytes * SHAPE.vectors  # bytes of so much of b
 BAND = 24  # tiles of a panel in one task, at most: their rows of a are to stay in the second-level cache
 MANY = 64  # tasks, at most

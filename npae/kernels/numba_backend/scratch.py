@@ -11,6 +11,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+from npae.arrays import LINE
+
 
 @intrinsic(prefer_literal=True)
 def scratch(typing_context, count, like):
@@ -23,7 +25,7 @@ def scratch(typing_context, count, like):
         size = context.get_constant(types.intp, context.get_abi_sizeof(number))
         with builder.goto_entry_block():
             memory = builder.alloca(ir.ArrayType(number, count.literal_value))
-            memory.align = 64
+            memory.align = LINE
         array = context.make_array(kind)(context, builder)
         populate_array(
             array,

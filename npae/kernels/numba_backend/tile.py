@@ -69,7 +69,9 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-AHEAD = 16  # steps: how long before it is needed a row of b is asked for
+from npae.arrays import LINE
+
+AHEAD = 16  # steps: how long before they are needed a row of b and a column of a are asked for
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -168,7 +170,7 @@ class Emitter:
 
     def prefetch(self, address: Any) -> None:
         """Ask for a row of the tile that begins at `address`, and do not wait for it."""
-        for v in range(0, len(self.vectors), max(1, 64 // self.vector_bytes)):  # one for each line of the cache
+        for v in range(0, len(self.vectors), max(1, LINE // self.vector_bytes)):  # one for each line of the cache
             self.prefetch_line(self.step(address, I64(self.vector_bytes), v))
 
     def prefetch_line(self, address: Any) -> None:
