@@ -174,7 +174,7 @@ def check_gradients(
     limit = None if max_elements is None else as_count(max_elements, who, "max_elements")
     h = as_real(STEP[method] if step is None else step, who, "step", low=0, without=0)
     tolerance = as_real(TOLERANCE[method] if tolerance is None else tolerance, who, "tolerance", low=0)
-    rng = as_generator(random_state, who)
+    rng = as_generator(random_state, who).spawn(1)[0]  # lest v be the very numbers of an x drawn with the same seed
     x = as_table(x, who, name="x", dtype=np.float64)
     network, loss, x, target = _problem(model, x, loss, target, rng)
     parameters = network.parameters()

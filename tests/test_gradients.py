@@ -224,6 +224,19 @@ def test_the_report_names_the_worst_element(capsys):
     assert report.worst.analytic / report.worst.numeric == pytest.approx(1.001, rel=1e-6)
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_an_x_drawn_with_the_checkers_own_seed_hides_nothing(seed):
+    """Were v the very numbers of x, v > 0 would be y > 0, and this fault would pass."""
+
+    class WrongMask(npae.ReLU):
+        def _chain(self, grad_y, y):
+            return grad_y * (grad_y > 0)
+
+    x = np.random.default_rng(seed).standard_normal((4, 5))
+    assert npae.check_gradients(npae.ReLU(), x, random_state=seed, verbose=False).passed
+    assert not npae.check_gradients(WrongMask(), x, random_state=seed, verbose=False).passed
+
+
 def test_the_model_is_left_as_it_was():
     ae = npae.AE(hidden=(3,), latent_dim=2, epochs=1, random_state=0).fit(np.random.default_rng(0).random((8, 4)))
     before = [(p.value.copy(), p.grad.copy(), p.value.dtype) for p in ae.network_.parameters()]
