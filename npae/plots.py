@@ -1,32 +1,63 @@
 """Pictures: functions that take data or a fitted model, draw on the Axes you give, and return it.
 
+    fig = plots.figure(8, 4)
+    plots.reconstructions(ae, X_test[:10], fig.subplots())
+    plots.save(fig, "digits.png")
+
 Only `figure` needs matplotlib to be importable; it makes a figure without a window, so that it works on a
-machine that has none. Everything else draws on any Axes.
+machine that has none. Everything else draws on any Axes. The look is one for all: no frame, small titles, grey
+for what is only there to compare, and colours that everyone can tell apart, with words beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npae.arrays import Array
+from npae.arrays import Array, ArrayLike
+from npae.layers import Dense, parts
+from npae.validation import as_count, as_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from npae.autoencoder import AE
+    from npae.pca import PCA
 
-__all__ = ["BLUE", "GREY", "ORANGE", "code", "denoising", "figure", "history", "image_rows", "reconstructions"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "TEN",
+    "code",
+    "denoising",
+    "figure",
+    "filters",
+    "history",
+    "image_rows",
+    "interpolation",
+    "latent_grid",
+    "latent_scatter",
+    "quiet",
+    "reconstructions",
+    "save",
+]
 
 # Three of the eight colours that everyone can tell apart (Okabe and Ito, 2008, "Color universal design").
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
+# Ten, for the digits: the nine of the scheme "muted" (Tol, 2021, "Colour schemes", SRON technical note) and black.
+TEN = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#AA4499", "#999933", "#000000")
+
+GREYS: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "interpolation": "nearest"}  # white paper, black ink
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` x `height` inches; `savefig` writes it.
+    """An empty figure of `width` x `height` inches, at 100 dots an inch.
 
     Raises ImportError if matplotlib is not installed; the message says how to install it.
     """
@@ -37,49 +68,178 @@ def figure(width: float, height: float) -> Figure:
             f"npae.plots expected matplotlib to be importable, got {error}: "
             'install it with `pip install "npae[plots]"`.'
         ) from error
-    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
-def image_rows(rows: Mapping[str, Array], ax: Axes, image_shape: tuple[int, int] = (28, 28)) -> Axes:
+def save(fig: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the figure to `path`, whose ending says in which format, and say so; a missing folder is made.
+
+    Titles become small, however they were set.
+    """
+    for ax in fig.axes:
+        ax.title.set_fontsize(10)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path)
+    print(f"wrote {path}")
+
+
+def quiet(ax: Axes, title: str = "", x: str = "", y: str = "") -> Axes:
+    """The look of every plot: a small title, named axes, no frame around."""
+    ax.set_title(title)
+    ax.set_xlabel(x, fontsize=9)
+    ax.set_ylabel(y, fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+# --- images in rows ----------------------------------------------------------------------------------------------
+
+
+def image_rows(rows: Mapping[str, ArrayLike], ax: Axes, image_shape: tuple[int, int] = (28, 28)) -> Axes:
     """Rows of grey images under one another, dark where a value is 1, each row named at its left.
 
     Parameters
     ----------
     rows : mapping of name to array (n, height · width)
         Values in [0, 1]; what lies outside is drawn as the end it is nearest to.
+
+    Raises ValueError if a row of an array is no image of that shape.
     """
-    height, width = image_shape
-    gap = max(1, height // 14)
-    n = max(len(images) for images in rows.values())
-    sheet = np.zeros((len(rows) * (height + gap) - gap, n * (width + gap) - gap))
-    for i, images in enumerate(rows.values()):
-        for j, image in enumerate(images):
-            top, left = i * (height + gap), j * (width + gap)
-            sheet[top : top + height, left : left + width] = image.reshape(height, width)
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    _bare(ax)
-    ax.set_yticks([i * (height + gap) + height / 2 for i in range(len(rows))], list(rows))
+    ax.imshow(_levels(_sheet(list(rows.values()), image_shape)), **GREYS)
+    pitch = image_shape[0] + _gap(image_shape)
+    _bare(ax).set_yticks([i * pitch + image_shape[0] / 2 for i in range(len(rows))], list(rows))
     return ax
 
 
-def reconstructions(model: AE, X: Array, ax: Axes, image_shape: tuple[int, int] = (28, 28)) -> Axes:
+def reconstructions(model: AE | PCA, X: ArrayLike, ax: Axes, image_shape: tuple[int, int] = (28, 28)) -> Axes:
     """The images in the rows of X, and under each what the model makes of it."""
     return image_rows({"original": X, "reconstruction": model.reconstruct(X)}, ax, image_shape)
 
 
-def denoising(model: AE, X: Array, X_noisy: Array, ax: Axes, image_shape: tuple[int, int] = (28, 28)) -> Axes:
+def denoising(
+    model: AE | PCA, X: ArrayLike, X_noisy: ArrayLike, ax: Axes, image_shape: tuple[int, int] = (28, 28)
+) -> Axes:
     """Clean images, the same with noise, and what the model makes of the noisy ones."""
     return image_rows({"clean": X, "noisy": X_noisy, "denoised": model.reconstruct(X_noisy)}, ax, image_shape)
+
+
+def interpolation(
+    model: AE | PCA,
+    x_from: ArrayLike,
+    x_to: ArrayLike,
+    ax: Axes,
+    steps: int = 9,
+    image_shape: tuple[int, int] = (28, 28),
+) -> Axes:
+    """A straight walk from one image to another, above between their codes, below between their pixels.
+
+        above   g(z_from + t (z_to - z_from)),    below   x_from + t (x_to - x_from),    t = 0, ..., 1
+
+    Parameters
+    ----------
+    x_from, x_to : arrays (d,)
+    steps : int >= 2
+        How many images each row has.
+    """
+    t = np.linspace(0, 1, as_count(steps, "interpolation", "steps", at_least=2))[:, None]
+    ends = as_table(np.stack([np.asarray(x_from), np.asarray(x_to)]), "interpolation", name="x_from and x_to")
+    z_from, z_to = model.encode(ends)
+    rows = {"codes": model.decode(z_from + t * (z_to - z_from)), "pixels": ends[0] + t * (ends[1] - ends[0])}
+    return image_rows(rows, ax, image_shape)
+
+
+def filters(model: AE, ax: Axes, units: Iterable[int] = range(16), image_shape: tuple[int, int] = (28, 28)) -> Axes:
+    """What units of the first layer look for: column j of W as an image, for each j in `units`, in rows of eight.
+
+    Blue where ink excites the unit, red where it silences it, white where it does not care; each image is scaled
+    to its own largest weight.
+
+    Raises
+    ------
+    RuntimeError
+        If the model is unfitted.
+    ValueError, IndexError
+        If the encoder has no Dense layer, a column is no image of that shape, or there is no such unit.
+    """
+    dense = next((layer for layer in parts(model._learned("encoder_")) if isinstance(layer, Dense)), None)
+    if dense is None:
+        raise ValueError(
+            f"filters expected an encoder with a Dense layer, got {model.encoder_!r}: plot something else."
+        )
+    columns = dense.W.value.T[list(units)]
+    columns = columns / np.abs(columns).max(axis=1, keepdims=True).clip(1e-30)
+    rows = [columns[i : i + 8] for i in range(0, len(columns), 8)]
+    ax.imshow(_levels(_sheet(rows, image_shape)), cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
+    return _bare(ax)
+
+
+# --- codes -------------------------------------------------------------------------------------------------------
 
 
 def code(z: Sequence[float] | Array, ax: Axes) -> Axes:
     """The numbers of one code as bars: blue upwards, orange downwards."""
     values = np.asarray(z)
     ax.bar(np.arange(len(values)), values, width=0.8, color=[BLUE if v > 0 else ORANGE for v in values])
-    _bare(ax)
-    ax.axhline(0, color=GREY, linewidth=0.8)
+    _bare(ax).axhline(0, color=GREY, linewidth=0.8)
     ax.margins(x=0.02)
     return ax
+
+
+def latent_scatter(model: AE | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -> Axes:
+    """The rows of X as points where their codes are, coloured by label, each label written amid its points.
+
+    A code of more than two numbers is drawn by its first two.
+
+    Parameters
+    ----------
+    labels : array (n,)
+        One for each row, of at most ten kinds.
+
+    Raises ValueError if the codes have one number only, or labels do not fit.
+    """
+    Z, names = model.encode(X), np.asarray(labels)
+    kinds = np.unique(names)
+    if Z.shape[1] < 2:
+        raise ValueError(f"latent_scatter expected codes of two numbers, got {Z.shape[1]}: draw a histogram of them.")
+    if names.shape != (len(Z),) or len(kinds) > len(TEN):
+        raise ValueError(
+            f"latent_scatter expected labels of shape ({len(Z)},) and at most {len(TEN)} kinds, got {names.shape} "
+            f"and {len(kinds)}: pass one label for each row of X."
+        )
+    placed = np.empty((0, 2))
+    for kind, colour in zip(kinds, TEN, strict=False):
+        z = Z[names == kind, :2]
+        ax.scatter(z[:, 0], z[:, 1], s=4, color=colour, linewidths=0)
+        place, size = np.median(z, axis=0), 0.05 * np.ptp(Z[:, :2], axis=0).clip(1e-30)
+        while (np.abs(placed - place) < size).all(axis=1).any():  # another label stands there
+            place[0] += size[0]
+        placed = np.vstack([placed, place])
+        white = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
+        ax.text(place[0], place[1], str(kind), fontsize=9, ha="center", va="center", bbox=white)
+    return quiet(ax, x="$z_1$", y="$z_2$")
+
+
+def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shape: tuple[int, int] = (28, 28)) -> Axes:
+    """What the decoder makes of an n x n grid of codes, each image where its code lies on the plane.
+
+    The grid spans the codes of X but for the outer one per cent at each side.
+
+    Raises ValueError if the code has not two numbers.
+    """
+    Z, n = model.encode(X), as_count(n, "latent_grid", "n")
+    if Z.shape[1] != 2:
+        raise ValueError(f"latent_grid expected a code of two numbers, got {Z.shape[1]}: fit with latent_dim=2.")
+    (left, bottom), (right, top) = np.percentile(Z, [1, 99], axis=0)
+    z1, z2 = np.meshgrid(np.linspace(left, right, n), np.linspace(top, bottom, n))  # the first row is the highest
+    images = model.decode(np.stack([z1.ravel(), z2.ravel()], axis=1))
+    dx, dy = (right - left) / 2 / max(1, n - 1), (top - bottom) / 2 / max(1, n - 1)  # from centre to edge of an image
+    sheet = _levels(_sheet(list(images.reshape(n, n, -1)), image_shape, gap=0))
+    ax.imshow(sheet, extent=(left - dx, right + dx, bottom - dy, top + dy), aspect="auto", **GREYS)
+    return quiet(ax, x="$z_1$", y="$z_2$")
+
+
+# --- training ----------------------------------------------------------------------------------------------------
 
 
 def history(model: AE, ax: Axes) -> Axes:
@@ -88,16 +248,40 @@ def history(model: AE, ax: Axes) -> Axes:
     epochs = np.arange(1, len(h.loss) + 1)
     ax.plot(epochs, h.loss, color=BLUE, label="training")
     if h.validation_loss:
-        ax.plot(epochs, h.validation_loss, color=ORANGE, label="validation")
-        ax.legend(frameon=False)
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(f"{type(model.loss_).__name__} per element")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+        ax.plot(epochs, h.validation_loss, "--", color=ORANGE, label="validation")
+        ax.legend(frameon=False, fontsize=8)
+    return quiet(ax, x="epoch", y=f"{type(model.loss_).__name__} per element")
 
 
-def _bare(ax: Any) -> None:
+# --- how they are made -------------------------------------------------------------------------------------------
+
+
+def _sheet(rows: Sequence[ArrayLike], image_shape: tuple[int, int], gap: int | None = None) -> Array:
+    """One large image with all the small ones on it, row by row, `gap` pixels of paper between them."""
+    height, width = image_shape
+    tables = [as_table(images, "image_rows", name="images", width=height * width) for images in rows]
+    gap = _gap(image_shape) if gap is None else gap
+    n = max(map(len, tables))
+    sheet = np.zeros((len(tables) * (height + gap) - gap, n * (width + gap) - gap))
+    for i, images in enumerate(tables):
+        for j, image in enumerate(images):
+            top, left = i * (height + gap), j * (width + gap)
+            sheet[top : top + height, left : left + width] = image.reshape(height, width)
+    return sheet
+
+
+def _levels(sheet: Array) -> Array:
+    """Values to the nearest eighth: no eye needs more in small images, and the files are a third as large."""
+    return np.round(sheet * 8) / 8
+
+
+def _gap(image_shape: tuple[int, int]) -> int:
+    return max(1, image_shape[0] // 14)
+
+
+def _bare(ax: Axes) -> Axes:
     ax.set_xticks([])
     ax.set_yticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    return ax

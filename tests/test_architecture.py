@@ -27,7 +27,7 @@ FLOORS = [
     {"persistence"},
 ]
 NEIGHBOURS = {"gradcheck": {"parameter", "validation"}}
-SHEDS = {"datasets": {"arrays", "files"}, "plots": {"arrays", "autoencoder"}}  # plots: for its annotations alone
+SHEDS = {"datasets": {"arrays", "files"}, "plots": {"arrays", "validation", "layers", "pca", "autoencoder"}}
 
 
 def rooms():

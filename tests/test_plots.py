@@ -1,0 +1,141 @@
+"""Every plot draws what it says on the axes it is given, returns it, and refuses what it cannot draw."""
+
+import numpy as np
+import pytest
+
+import npae
+
+pytest.importorskip("matplotlib")
+from npae import plots
+
+X = np.random.default_rng(0).random((12, 20))
+LABELS = np.arange(12) % 3
+SHAPE = (4, 5)
+
+
+@pytest.fixture
+def ax():
+    return plots.figure(4, 3).subplots()
+
+
+@pytest.fixture(scope="module")
+def ae():
+    return npae.AE(hidden=(5,), latent_dim=2, epochs=2, random_state=0).fit(X, validation=X)
+
+
+def shown(ax):
+    """The picture on the axes: what `imshow` was given."""
+    return np.asarray(ax.images[0].get_array())
+
+
+def eighths(x):
+    return np.round(x * 8) / 8
+
+
+def test_rows_of_images_stand_under_one_another_with_their_names(ax):
+    assert plots.image_rows({"one": X[:3], "two": X[3:5]}, ax, SHAPE) is ax
+    assert shown(ax).shape == (2 * 4 + 1, 3 * 5 + 2)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["one", "two"]
+    np.testing.assert_allclose(shown(ax)[5:, 6:11], eighths(X[4].reshape(SHAPE)))
+    assert (shown(ax)[:, 5] == 0).all()  # paper between
+    assert ax.images[0].get_cmap()(0.0)[:3] == (1, 1, 1)  # 0 is white, 1 is black
+    assert ax.images[0].get_cmap()(1.0)[:3] == (0, 0, 0)
+
+
+def test_reconstructions_and_denoising_show_what_the_model_makes_of_images(ae):
+    a, b = plots.figure(4, 6).subplots(2)
+    assert plots.reconstructions(ae, X[:4], a, SHAPE) is a
+    np.testing.assert_allclose(shown(a)[5:, :5], eighths(ae.reconstruct(X[:1]).reshape(SHAPE)))
+    assert plots.denoising(ae, X[:4], X[4:8], b, SHAPE) is b
+    assert [t.get_text() for t in b.get_yticklabels()] == ["clean", "noisy", "denoised"]
+    np.testing.assert_allclose(shown(b)[5:9, :5], eighths(X[4].reshape(SHAPE)))
+    np.testing.assert_allclose(shown(b)[10:, :5], eighths(ae.reconstruct(X[4:5]).reshape(SHAPE)))
+
+
+def test_an_interpolation_walks_between_codes_above_and_between_pixels_below(ae, ax):
+    assert plots.interpolation(ae, X[0], X[1], ax, steps=3, image_shape=SHAPE) is ax
+    middle = ae.decode(ae.encode(X[:2]).mean(axis=0, keepdims=True)).reshape(SHAPE)
+    np.testing.assert_allclose(shown(ax)[:4, 6:11], eighths(middle), atol=1e-6)
+    np.testing.assert_allclose(shown(ax)[5:, :5], eighths(X[0].reshape(SHAPE)))
+    np.testing.assert_allclose(shown(ax)[5:, 6:11], eighths((X[0] + X[1]).reshape(SHAPE) / 2), atol=0.126)
+    np.testing.assert_allclose(shown(ax)[5:, 12:], eighths(X[1].reshape(SHAPE)))
+
+
+def test_filters_are_the_columns_of_the_first_layers_weights(ae, ax):
+    assert plots.filters(ae, ax, units=[3, 0], image_shape=SHAPE) is ax
+    W = ae.encoder_.layers[0].W.value
+    for place, unit in ((slice(0, 5), 3), (slice(6, 11), 0)):
+        w = W[:, unit].reshape(SHAPE)
+        np.testing.assert_allclose(shown(ax)[:, place], eighths(w / np.abs(w).max()))
+
+
+def test_a_code_is_drawn_as_bars(ax):
+    z = [1.0, -2.0, 0.5]
+    assert plots.code(z, ax) is ax
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], z)
+
+
+def test_a_scatter_puts_every_row_where_its_code_is_and_names_each_label(ae, ax):
+    assert plots.latent_scatter(ae, X, LABELS, ax) is ax
+    for kind, points in enumerate(ax.collections):
+        np.testing.assert_allclose(points.get_offsets(), ae.encode(X)[kind::3])
+    assert [t.get_text() for t in ax.texts] == ["0", "1", "2"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("$z_1$", "$z_2$")
+
+
+def test_labels_that_would_cover_one_another_stand_side_by_side(ax):
+    pca = npae.PCA(2).fit(X)
+    plots.latent_scatter(pca, np.repeat(X[:4], 3, axis=0), np.tile([7, 8, 9], 4), ax)  # three kinds in the same places
+    assert len({text.get_position() for text in ax.texts}) == 3
+
+
+def test_a_grid_decodes_each_place_of_the_plane(ae, ax):
+    assert plots.latent_grid(ae, X, ax, n=3, image_shape=SHAPE) is ax
+    assert shown(ax).shape == (12, 15)
+    left, top = np.percentile(ae.encode(X)[:, 0], 1), np.percentile(ae.encode(X)[:, 1], 99)
+    corner = ae.decode([[left, top]]).reshape(SHAPE)
+    np.testing.assert_allclose(shown(ax)[:4, :5], eighths(corner), atol=1e-6)
+    x0, x1, y0, y1 = ax.images[0].get_extent()
+    assert (x0 + (x1 - x0) / 6, y1 - (y1 - y0) / 6) == pytest.approx((left, top))  # the image's centre is its place
+
+
+def test_a_history_shows_both_losses(ae, ax):
+    assert plots.history(ae, ax) is ax
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), ae.history_.loss)
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), ae.history_.validation_loss)
+    assert ax.get_ylabel() == "MSE per element"
+
+
+def test_a_picture_is_written_where_it_should_be(ax, tmp_path, capsys):
+    path = tmp_path / "new" / "folder" / "picture.png"
+    plots.save(plots.quiet(ax, "title", "x", "y").figure, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"wrote {path}\n"
+    assert ax.title.get_fontsize() == 10
+
+
+REFUSED = {
+    "images of another shape": (lambda ae, ax: plots.image_rows({"a": X}, ax, (3, 5)), ValueError, "(n, 15)"),
+    "a code of one number, scattered": (
+        lambda ae, ax: plots.latent_scatter(npae.PCA(1).fit(X), X, LABELS, ax), ValueError, "two numbers, got 1"
+    ),
+    "too few labels": (lambda ae, ax: plots.latent_scatter(ae, X, LABELS[:5], ax), ValueError, "shape (12,)"),
+    "too many kinds": (lambda ae, ax: plots.latent_scatter(ae, X, range(12), ax), ValueError, "at most 10"),
+    "a grid of three numbers": (
+        lambda ae, ax: plots.latent_grid(npae.PCA(3).fit(X), X, ax, 3, SHAPE), ValueError, "two numbers, got 3"
+    ),
+    "a walk of one step": (lambda ae, ax: plots.interpolation(ae, X[0], X[1], ax, 1), ValueError, "steps"),
+    "a walk between tables": (lambda ae, ax: plots.interpolation(ae, X, X, ax), ValueError, "shape"),
+    "filters of no fit": (lambda ae, ax: plots.filters(npae.AE(), ax), RuntimeError, "fit"),
+    "a unit that is not there": (lambda ae, ax: plots.filters(ae, ax, [99], SHAPE), IndexError, "99"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_drawn_is_refused(case, ae, ax):
+    call, error, piece = REFUSED[case]
+    with pytest.raises(error) as caught:
+        call(ae, ax)
+    assert piece in str(caught.value)
+    assert not ax.images
+    assert not ax.collections
