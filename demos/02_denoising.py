@@ -1,11 +1,19 @@
-"""A denoising autoencoder is shown noisy digits and learns to give back the clean ones.
+"""A denoising autoencoder is shown noisy digits and learns to give back the clean ones; one for each kind of noise.
 
-Run it: well under a minute. It prints the mean peak signal-to-noise ratio (PSNR) on test images it has never seen, and
+    L = mean (g(f(x_noisy)) - x)²          x_noisy = x + noise, with fresh noise for every batch
+
+The noise decides what must be learned. Gaussian noise: to average, where neighbours agree. Masking, pixels that are
+missing: to fill in. Salt and pepper, pixels that are replaced: also to tell which ones lie.
+
+Run it: about 25 seconds. It prints the mean peak signal-to-noise ratio (PSNR) on test images it has never seen, and
 draws `figures/02_denoising.png`. Read beside it: npae/corruptions.py and the class DAE in npae/autoencoder.py.
+
+Now try the model of Gaussian noise on salt and pepper: 16.0 dB, half a dB less than the one that knows it; and the
+model of masking: 8.5 dB, for it has never seen a pixel that lies.
+Now try MaskingNoise(0.9): out of a tenth of the pixels it makes 14.9 dB.
 """
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +22,21 @@ import npae
 from npae import plots
 
 FIGURE = Path(__file__).parent / "figures" / "02_denoising.png"
-BAR = 18.5  # dB that the denoised images must reach on average
-# What is reached without a network on the same images and noise: the best of several strengths of
-# total-variation denoising, and the linear map from noisy to clean with the least squared error.
+ZOO = {  # the noise, and the dB that the denoised images must reach on average
+    "Gaussian": (npae.GaussianNoise(0.5, clip=(0, 1)), 18.5),
+    "masking": (npae.MaskingNoise(0.5), 18.8),
+    "salt and pepper": (npae.SaltAndPepper(0.5), 16.2),
+}
+# What is reached without a network under the Gaussian noise: by the best of several strengths of total-variation
+# denoising, and by the linear map from noisy to clean with the least squared error.
 TOTAL_VARIATION, BEST_LINEAR_MAP = 16.0, 17.5
+
+
+def model(noise, epochs):
+    return npae.DAE(
+        hidden=(512,), latent_dim=256, corruption=noise, activation="elu", output="sigmoid", loss="mse",
+        optimizer=npae.Adam(npae.Cosine(3e-3)), epochs=epochs, random_state=0, verbose=True,
+    )  # fmt: skip
 
 
 def psnr(X, X_hat):
@@ -26,33 +45,26 @@ def psnr(X, X_hat):
 
 
 def main(path=FIGURE, epochs=15):
-    started = time.perf_counter()
     X_train, X_test, _, y_test = npae.datasets.digits(labels=True)
-    noise = npae.GaussianNoise(0.5, clip=(0, 1))
-    dae = npae.DAE(
-        hidden=(512,), latent_dim=256, corruption=noise, activation="elu", output="sigmoid", loss="mse",
-        optimizer=npae.Adam(npae.Cosine(3e-3)), epochs=epochs, random_state=0, verbose=True,
-    ).fit(X_train)  # fmt: skip
-
-    X_noisy = noise(X_test, np.random.default_rng(1))
-    X_clean = dae.denoise(X_noisy)
-    before, after = psnr(X_test, X_noisy), psnr(X_test, X_clean)
-    seconds = time.perf_counter() - started
-    print(f"mean PSNR of {len(X_test)} test images, in dB ({seconds:.0f} s, {npae.backend_name()} backend)")
-    print(f"  noisy                    {before:5.1f}")
-    print(f"  total variation          {TOTAL_VARIATION:5.1f}   (quoted)")
-    print(f"  the best linear map      {BEST_LINEAR_MAP:5.1f}   (quoted)")
-    print(f"  denoising autoencoder    {after:5.2f}   (must be at least {BAR})")
-
     digits = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
-    fig = plots.figure(8.2, 2.7)
-    rows = {"clean": X_test, f"noisy\n{before:.1f} dB": X_noisy, f"denoised\n{after:.1f} dB": X_clean}
-    ax = plots.image_rows({name: images[digits] for name, images in rows.items()}, fig.subplots())
-    ax.set_title("test images, Gaussian noise of standard deviation 0.5, and what the network makes of it", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path)
-    print(f"wrote {path}")
-    return 0 if after >= BAR else 1
+    rows, reached = {"clean": X_test[digits]}, []
+    print(f"mean PSNR of {len(X_test)} test images, in dB   noisy   denoised")
+    for name, (noise, bar) in ZOO.items():
+        X_noisy = noise(X_test, np.random.default_rng(1))
+        X_clean = model(noise, epochs).fit(X_train).denoise(X_noisy)
+        before, after = psnr(X_test, X_noisy), psnr(X_test, X_clean)
+        reached.append(after >= bar)
+        print(f"  {name:34}{before:6.1f}{after:11.2f}   (must be at least {bar})")
+        rows |= {f"{name}\n{before:.1f} dB": X_noisy[digits], f"denoised\n{after:.1f} dB": X_clean[digits]}
+    print(f"  Gaussian, by total variation      {TOTAL_VARIATION:15.1f}    (quoted)")
+    print(f"  Gaussian, by the best linear map  {BEST_LINEAR_MAP:15.1f}    (quoted)")
+
+    fig = plots.figure(8.2, 5.6)
+    plots.image_rows(rows, fig.subplots()).set_title(
+        "test images, under three kinds of noise, and what is made of them"
+    )
+    plots.save(fig, path)
+    return 0 if all(reached) else 1
 
 
 if __name__ == "__main__":

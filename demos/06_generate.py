@@ -1,0 +1,79 @@
+"""New digits out of an autoencoder: decode a code that no image has, and see what comes.
+
+A plain autoencoder learns p(x|z), not p(z): z ~ N(0, I), for which a variational autoencoder is trained, misses its
+codes. But one can ask the codes of the training images: fit a Gaussian to them or, since they lie in clusters, a
+mixture of Gaussians, and draw from that. Honestly: it is a fit after the fact. There remain places between the codes
+where the decoder draws no digit, no likelihood of an image comes out, and the strokes are as soft as its means.
+
+Run it: about 15 seconds. It prints how far images are from the nearest training image, and how often a classifier of
+real digits is sure of them, and draws `figures/06_generate.png`. Read beside it: demos/mixture.py.
+Now try 10 bells, and 40: sure of 81 %, and of 85 %.
+Now try codes of 32 numbers: sure of 76 %. The larger the code, the emptier the space between its points.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import npae
+from npae import plots
+
+sys.path.append(str(Path(__file__).parent))
+import mixture
+
+FIGURE = Path(__file__).parent / "figures" / "06_generate.png"
+SURE = 0.75  # the share of the mixture's images the classifier must be sure of; of N(0, I)'s, not half as many
+
+
+def classifier(X, y, rng, epochs):
+    """784-128-10 with one sigmoid for each digit, trained by a loop of our own; returns the probabilities (n, 10)."""
+    network = npae.Sequential(npae.Dense(784, 128, init="he", rng=rng), npae.ReLU(), npae.Dense(128, 10, rng=rng))
+    loss, adam, targets = npae.BCE(), npae.Adam(npae.Cosine(5e-3)), np.eye(10, dtype=X.dtype)[y]
+    state = adam.init(network.parameters(), steps=epochs * len(X) // 100)
+    for rows in (rows for _ in range(epochs) for rows in rng.permutation(len(X)).reshape(-1, 100)):
+        network.backward(loss(network.forward(X[rows]), targets[rows])[1])
+        adam.step(network.parameters(), state)
+    return lambda images: loss.link(network.forward(images))
+
+
+def sure(probabilities):
+    """The share of images for which one digit's probability is above 0.9, and no other's above 0.1."""
+    return ((probabilities > 0.9).sum(axis=1) + (probabilities > 0.1).sum(axis=1) == 2).mean()
+
+
+def nearest(images, X):
+    """The distance |x - x'| of each image to the nearest of the rows of X, in the mean."""
+    squares = np.square(images).sum(axis=1)[:, None] + np.square(X).sum(axis=1) - 2 * images @ X.T
+    return np.sqrt(squares.min(axis=1).clip(0)).mean()
+
+
+def main(path=FIGURE, epochs=15):
+    X, X_test, y, y_test = npae.datasets.digits(labels=True)
+    ae = npae.AE(
+        hidden=(256, 64), latent_dim=8, activation="elu", loss="bce", optimizer=npae.Adam(npae.Cosine(3e-3)),
+        epochs=epochs, batch_size=64, random_state=0, verbose=True,
+    ).fit(X)  # fmt: skip
+    Z, rng = ae.encode(X).astype(float), np.random.default_rng(0)
+    draws = rng.standard_normal((2000, 8)), *(mixture.fit(Z, k, rng).sample(2000, rng) for k in (1, 20))
+    names = "z ~ N(0, I)", "one Gaussian", "20 Gaussians", "real test digits"
+    images = dict(zip(names, (*map(ae.decode, draws), X_test), strict=True))
+    verdict = classifier(X, y, rng, 2 * epochs // 3)
+    right = (verdict(X_test).argmax(axis=1) == y_test).mean()
+    print(f"                    distance to training   a classifier is sure (right on {right:.1%} of the test digits)")
+    measures = {name: (nearest(x, X), sure(verdict(x))) for name, x in images.items()}
+    for name, (distance, share) in measures.items():
+        print(f"  {name:18}{distance:15.2f}{share:24.1%}")
+    (_, plain), _, (distance, share), (far, _) = measures.values()
+    print(
+        f"must be sure: of N(0, I) below {SURE / 2:.1%}, of the mixture at least {SURE:.0%}, and nearer than {far:.2f}"
+    )
+    fig = plots.figure(8.6, 3.2)
+    rows = {f"{name}\n{d:.1f} away, {s:.0%} sure": images[name][:14] for name, (d, s) in measures.items()}
+    plots.image_rows(rows, fig.subplots()).set_title("decoded from codes that are drawn at random")
+    plots.save(fig, path)
+    return 0 if share >= SURE and plain < SURE / 2 and distance <= far else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
