@@ -1,19 +1,22 @@
 """npae: autoencoders from scratch in NumPy.
 
-Read the source in this order: layers, losses, optimizers, training, autoencoder.
+Read the source in this order: layers, losses, optimizers, networks, training, autoencoder. Side rooms on the way
+are parameter and initializers before it, activations, schedules and blocks beside it, and pca at its end.
 """
 
 from npae import datasets
+from npae.activations import ELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from npae.autoencoder import AE, DAE
 from npae.corruptions import GaussianNoise, MaskingNoise, SaltAndPepper
 from npae.gradcheck import GradientReport, check_gradients
 from npae.kernels import backend_info, backend_name, use_backend
-from npae.layers import ELU, Activation, Dense, Identity, Layer, LeakyReLU, ReLU, Sequential, Sigmoid, Tanh
+from npae.layers import Dense, Layer, Sequential
 from npae.losses import BCE, MSE, SSIM, Loss
-from npae.optimizers import SGD, Adam, Constant, Cosine, Optimizer, Schedule
+from npae.optimizers import SGD, Adam, Optimizer
 from npae.parameter import Parameter
 from npae.pca import PCA
 from npae.persistence import load, save
+from npae.schedules import Constant, Cosine, Schedule
 from npae.training import History
 
 __version__ = "0.1.0"

@@ -24,15 +24,17 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npae.activations import ACTIVATIONS, Activation, Identity, Sigmoid
 from npae.arrays import Array, ArrayLike, RandomState
+from npae.blocks import evaluate, in_blocks
 from npae.corruptions import CORRUPTIONS, Corruption
 from npae.estimator import Estimator
-from npae.layers import ACTIVATIONS, Activation, Identity, Sequential, Sigmoid
+from npae.layers import Sequential
 from npae.losses import BCE, LOSSES, Loss
 from npae.networks import copied, mirrored
 from npae.optimizers import OPTIMIZERS, Optimizer
 from npae.progress import Progress
-from npae.training import corrupt, evaluate, in_blocks, train
+from npae.training import corrupt, train
 from npae.validation import as_count, as_dtype, as_generator, as_member, as_table
 
 Self = TypeVar("Self", bound="AE")

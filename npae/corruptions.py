@@ -28,7 +28,7 @@ class KeyedNoise:
     same noise on any backend, in any dtype, and for any number of threads.
     """
 
-    only_kernels = False  # see `training.only_kernels`
+    only_kernels = False  # see `blocks.only_kernels`
 
     def __call__(self, x: ArrayLike, rng: RandomState) -> Array:
         """x_noisy, with fresh noise.

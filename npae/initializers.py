@@ -1,8 +1,8 @@
 """How weights begin: random, and scaled so that a signal keeps its size through many layers.
 
 If x has n_in independent elements of variance 1 and W has variance s², each element of x W has variance
-n_in s². Glorot and Bengio balance this against the same count on the way back, s² = 2 / (n_in + n_out);
-He et al. note that a ReLU throws half of the signal away and take s² = 2 / n_in. Biases begin at zero.
+n_in s². Glorot and Bengio (2010) balance this against the same count on the way back, s² = 2 / (n_in + n_out);
+He et al. (2015) note that a ReLU throws half of the signal away and take s² = 2 / n_in. Biases begin at zero.
 
 Next: `layers.py`, whose `Dense` takes one of these by name.
 """

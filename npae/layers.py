@@ -10,7 +10,9 @@ with x, and with the layer's own parameters? That is the chain rule, and `backwa
 A `Sequential` runs layers one after the other, and backwards in the opposite order. This is all of
 backpropagation (Rumelhart, Hinton and Williams, 1986, "Learning representations by back-propagating errors").
 
-The loops over numbers live in `kernels`; `kernels/numpy_backend.py` shows each in a line or two of NumPy.
+`Dense` learns; what stands between two of them, and bends, is in `activations.py`. The loops over numbers live in
+`kernels`; `kernels/numpy_backend.py` shows each in a line or two of NumPy.
+
 Next: `losses.py`, where the first grad_y comes from.
 """
 
@@ -26,7 +28,7 @@ from npae import kernels
 from npae.arrays import Array, ArrayLike
 from npae.initializers import INITIALIZERS
 from npae.parameter import Parameter
-from npae.validation import as_count, as_dtype, as_generator, as_input, as_real
+from npae.validation import as_count, as_dtype, as_generator, as_input
 
 
 class Layer:
@@ -38,7 +40,7 @@ class Layer:
         The widths of x and y; None for a layer that takes any width and keeps it.
     """
 
-    only_kernels = False  # see `training.only_kernels`
+    only_kernels = False  # see `blocks.only_kernels`
     n_in: int | None = None
     n_out: int | None = None
 
@@ -69,8 +71,11 @@ class Layer:
         return f"{type(self).__name__}()"
 
 
-def _recall(layer: Layer, memory: Array | None, grad_y: ArrayLike, width: int | None = None) -> tuple[Array, Array]:
-    """What forward kept for backward, and grad_y, once it is known to belong to it."""
+def recall(layer: Layer, memory: Array | None, grad_y: ArrayLike, width: int | None = None) -> tuple[Array, Array]:
+    """What forward kept for backward, and grad_y, once it is known to belong to it.
+
+    Raises RuntimeError if forward has kept nothing, ValueError if grad_y is not of that batch.
+    """
     if memory is None:
         raise RuntimeError(
             f"{type(layer).__name__}.backward expected a forward pass before it, got none: call forward(x) first."
@@ -145,14 +150,14 @@ class Dense(Layer):
     def backward(self, grad_y: Array) -> Array:
         """From y_ij = sum_k x_ik W_kj + b_j:  grad_W = xᵀ grad_y,  grad_b = sum_i grad_y_i,  grad_x = grad_y Wᵀ."""
         W = self.W.value
-        x, grad_y = _recall(self, self._x, grad_y, W.shape[1])
+        x, grad_y = recall(self, self._x, grad_y, W.shape[1])
         self.backward_parameters(grad_y)
         return kernels.of(x, grad_y, W).matmul(grad_y, W.T)
 
     def backward_parameters(self, grad_y: Array) -> None:
         """grad_W and grad_b alone."""
         W, b = self.W, self.b
-        x, grad_y = _recall(self, self._x, grad_y, W.value.shape[1])
+        x, grad_y = recall(self, self._x, grad_y, W.value.shape[1])
         kernel = kernels.of(x, grad_y, W.value)
         kernel.matmul(x.T, grad_y, out=W.grad)
         kernel.column_sums(grad_y, out=b.grad)
@@ -162,171 +167,6 @@ class Dense(Layer):
 
     def __repr__(self) -> str:
         return f"Dense({self.n_in}, {self.n_out})"
-
-
-class Activation(Layer):
-    """A function applied to each element, y_ij = f(x_ij), whose derivative is a function of y.
-
-    forward keeps the y that it returns: leave that array as it is until backward has run.
-    """
-
-    init = "glorot"  # how a Dense before it should begin
-    kinked = False
-    _y: Array | None = None
-
-    def forward(self, x: ArrayLike) -> Array:
-        """y = f(x), element by element."""
-        self._y = y = self._f(as_input(x, type(self).__name__))
-        return y
-
-    def backward(self, grad_y: Array) -> Array:
-        """grad_x = grad_y · f'(x), with f' written in terms of y."""
-        y, grad_y = _recall(self, self._y, grad_y)
-        return self._chain(grad_y, y)
-
-    def branches(self) -> list[Array]:
-        return [self._y > 0] if self.kinked and self._y is not None else []
-
-    def _f(self, x: Array) -> Array:
-        raise NotImplementedError
-
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        raise NotImplementedError
-
-
-class ReLU(Activation):
-    """y = max(x, 0);  dy/dx = 1 where y > 0, else 0 (also at the kink x = 0).
-
-    Source: Nair and Hinton, 2010, "Rectified linear units improve restricted Boltzmann machines".
-
-    Example
-    -------
-    >>> ReLU().forward([[-1.0, 2.0]]).tolist()
-    [[0.0, 2.0]]
-    """
-
-    only_kernels = True
-
-    init = "he"
-    kinked = True
-
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).relu(x)
-
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).relu_backward(grad_y, y)
-
-
-class LeakyReLU(Activation):
-    """y = x where x > 0, else slope · x;  dy/dx = 1 where y > 0, else slope. The slope is in [0, 1].
-
-    Source: Maas, Hannun and Ng, 2013, "Rectifier nonlinearities improve neural network acoustic models".
-
-    Example
-    -------
-    >>> LeakyReLU(0.1).forward([[-1.0, 2.0]]).tolist()
-    [[-0.1, 2.0]]
-    """
-
-    only_kernels = True
-
-    init = "he"
-    kinked = True
-
-    def __init__(self, slope: float = 0.01) -> None:
-        self.slope = as_real(slope, "LeakyReLU", "slope", low=0, high=1)
-
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).leaky_relu(x, self.slope)
-
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).leaky_relu_backward(grad_y, y, self.slope)
-
-    def __repr__(self) -> str:
-        return f"LeakyReLU({self.slope})"
-
-
-class ELU(Activation):
-    """y = x where x > 0, else alpha (exp(x) - 1);  dy/dx = 1 where y > 0, else y + alpha. alpha > 0.
-
-    Source: Clevert, Unterthiner and Hochreiter, 2016, "Fast and accurate deep network learning by ELUs".
-
-    Example
-    -------
-    >>> ELU().forward([[-50.0, 2.0]]).tolist()
-    [[-1.0, 2.0]]
-    """
-
-    only_kernels = True
-
-    init = "he"
-    kinked = True
-
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = as_real(alpha, "ELU", "alpha", low=0, without=0)
-
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).elu(x, self.alpha)
-
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).elu_backward(grad_y, y, self.alpha)
-
-    def __repr__(self) -> str:
-        return f"ELU({self.alpha})"
-
-
-class Sigmoid(Activation):
-    """y = 1 / (1 + exp(-x)), in (0, 1);  dy/dx = y (1 - y).
-
-    Example
-    -------
-    >>> Sigmoid().forward([[0.0, 1000.0]]).tolist()
-    [[0.5, 1.0]]
-    """
-
-    only_kernels = True
-
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).sigmoid(x)
-
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).sigmoid_backward(grad_y, y)
-
-
-class Tanh(Activation):
-    """y = tanh(x), in (-1, 1);  dy/dx = 1 - y².
-
-    Example
-    -------
-    >>> Tanh().forward([[0.0, 1000.0]]).tolist()
-    [[0.0, 1.0]]
-    """
-
-    only_kernels = True
-
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).tanh(x)
-
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).tanh_backward(grad_y, y)
-
-
-class Identity(Activation):
-    """y = x;  dy/dx = 1.
-
-    Example
-    -------
-    >>> Identity().forward([[-1.0, 2.0]]).tolist()
-    [[-1.0, 2.0]]
-    """
-
-    only_kernels = True
-
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).copy(x)  # what forward returns is the caller's own
-
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y).copy(grad_y)
 
 
 class Sequential(Layer):
@@ -343,6 +183,7 @@ class Sequential(Layer):
 
     Example
     -------
+    >>> from npae import ReLU
     >>> encoder = Sequential(Dense(784, 128, rng=0), ReLU(), Dense(128, 32, rng=1))
     >>> encoder
     Sequential(Dense(784, 128), ReLU(), Dense(128, 32))
@@ -428,13 +269,3 @@ def parts(layer: Layer) -> Iterator[Layer]:
     yield layer
     for inner in getattr(layer, "layers", ()):
         yield from parts(inner)
-
-
-ACTIVATIONS: dict[str, type[Activation]] = {
-    "relu": ReLU,
-    "leaky_relu": LeakyReLU,
-    "elu": ELU,
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-    "linear": Identity,
-}

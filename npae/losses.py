@@ -34,7 +34,7 @@ from npae.validation import as_count, as_pair, as_real
 class Loss:
     """What a loss is: called, it checks its arguments; `value_and_gradient` computes. Subclass the latter."""
 
-    only_kernels = False  # see `training.only_kernels`
+    only_kernels = False  # see `blocks.only_kernels`
 
     def __call__(self, prediction: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
         """(L, dL/dprediction) for two arrays of shape (n, d).

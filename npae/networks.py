@@ -2,7 +2,8 @@
 
     encoder   d -> hidden... -> latent_dim         decoder   latent_dim -> ...hidden -> d
 
-with an activation between the layers, a linear code, and whatever the data want at the output.
+with an activation between the layers, a linear code, and whatever the data want at the output (Hinton and
+Salakhutdinov, 2006, figure 1).
 
 Next: `training.py` teaches such a network, `autoencoder.py` puts both together.
 """
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae.layers import ACTIVATIONS, Activation, Dense, Identity, Layer, Sequential
+from npae.activations import ACTIVATIONS, Activation, Identity
+from npae.layers import Dense, Layer, Sequential
 from npae.validation import as_count, as_member
 
 

@@ -1,19 +1,21 @@
-"""Optimizers: how a gradient becomes a step. Learning rates: how long the steps are, and when.
+"""Optimizers: how a gradient becomes a step.
+
+    w <- w - rate · dL/dw        downhill, as far as the gradient of one batch can tell (Cauchy, 1847, for all data;
+                                 Robbins and Monro, 1951, "A stochastic approximation method", for a noisy part)
 
 An optimizer is a recipe that never changes; what it remembers between steps is a state of its own:
 
     state = adam.init(parameters, steps=1000)
     adam.step(parameters, state)                # reads each .grad, changes each .value in place
 
-A learning rate is a number or a schedule: a function of the share of training that is done, from 0 to 1.
-`init` is told the number of steps so that a schedule knows that share.
+The learning rate, how long a step is, is a number or one of `schedules.py`. `init` is told the number of steps so
+that a schedule knows how far training has come.
 
-Next: `training.py`, the loop that calls them.
+Next: `networks.py`, layers in the shape of an autoencoder, and then the loop that trains them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,57 +24,8 @@ import numpy as np
 from npae import kernels
 from npae.arrays import Array, aligned
 from npae.parameter import Parameter
+from npae.schedules import Constant, Schedule
 from npae.validation import as_count, as_real
-
-
-class Schedule:
-    """A learning rate that depends on progress: `schedule(share)`, with share in [0, 1] of the steps done."""
-
-    def __call__(self, share: float) -> float:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Constant(Schedule):
-    """rate(s) = rate.
-
-    Example
-    -------
-    >>> Constant(0.1)(0.5)
-    0.1
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        as_real(self.rate, "Constant", "rate", low=0)
-
-    def __call__(self, share: float) -> float:
-        return self.rate
-
-
-@dataclass(frozen=True)
-class Cosine(Schedule):
-    """rate(s) = end + (start - end) (1 + cos(pi s)) / 2: half a wave down, slow at both ends.
-
-    Source: Loshchilov and Hutter, 2017, "SGDR: stochastic gradient descent with warm restarts", equation 5.
-
-    Example
-    -------
-    >>> rate = Cosine(0.1)
-    >>> rate(0.0), round(rate(0.5), 12), rate(1.0)
-    (0.1, 0.05, 0.0)
-    """
-
-    start: float
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        as_real(self.start, "Cosine", "start", low=0)
-        as_real(self.end, "Cosine", "end", low=0)
-
-    def __call__(self, share: float) -> float:
-        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * share)) / 2
 
 
 @dataclass
@@ -96,7 +49,7 @@ class Optimizer:
     step: `prepare` sets `state.numbers`, `apply` runs the kernel that goes by them. Subclass both, or `step`.
     """
 
-    only_kernels = False  # see `training.only_kernels`
+    only_kernels = False  # see `blocks.only_kernels`
 
     learning_rate: float | Schedule = 1e-3
 

@@ -1,5 +1,7 @@
 """A parameter: what a network learns, beside the gradient that says how to change it.
 
+    L(w + d) ≈ L(w) + sum(dL/dw · d)        for a small change d of the numbers w
+
 `flatten` lays all parameters of a network one after the other in one vector, and their gradients in another.
 Each parameter then is a view of its stretch, so that writing `W.value` writes the vector, and one
 optimizer step or one finite-difference check runs over a single array.

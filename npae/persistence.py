@@ -16,16 +16,18 @@ from typing import Any
 
 import numpy as np
 
+from npae.activations import ACTIVATIONS, ELU, LeakyReLU
 from npae.arrays import Array
 from npae.autoencoder import AE, DAE
 from npae.corruptions import CORRUPTIONS
 from npae.estimator import Estimator
 from npae.files import write_whole
-from npae.layers import ACTIVATIONS, ELU, Dense, Layer, LeakyReLU, Sequential
+from npae.layers import Dense, Layer, Sequential
 from npae.losses import LOSSES
-from npae.optimizers import OPTIMIZERS, Constant, Cosine
+from npae.optimizers import OPTIMIZERS
 from npae.parameter import flatten
 from npae.pca import PCA
+from npae.schedules import Constant, Cosine
 from npae.training import History
 
 FORMAT_VERSION = 1

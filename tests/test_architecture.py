@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,18 @@ CHECKOUT = Path(__file__).parent.parent
 FLOORS = [
     {"arrays"},
     {"kernels"},
-    {"validation", "parameter", "initializers", "progress", "gradcheck", "files"},
-    {"layers", "losses", "optimizers", "corruptions", "estimator"},
-    {"networks", "training", "pca"},
+    {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files"},
+    {"layers", "activations", "losses", "optimizers", "corruptions", "estimator"},
+    {"networks", "blocks", "training", "pca"},
     {"autoencoder"},
     {"persistence"},
 ]
-NEIGHBOURS = {"gradcheck": {"parameter", "validation"}}
+NEIGHBOURS = {
+    "gradcheck": {"parameter", "validation"},
+    "schedules": {"validation"},
+    "activations": {"layers"},
+    "training": {"blocks"},
+}
 SHEDS = {"datasets": {"arrays", "files"}, "plots": {"arrays", "validation", "layers", "pca", "autoencoder"}}
 
 
@@ -124,6 +130,24 @@ def test_every_module_and_every_public_function_has_a_docstring():
             ours = inspect.isfunction(value) or inspect.isclass(value)
             if ours and value.__module__ == module.__name__ and not name.startswith("_"):
                 assert value.__doc__, f"{module.__name__}.{name}"
+
+
+# --- the reading path ----------------------------------------------------------------------------------------
+
+PATH = ["parameter", "initializers", "layers", "losses", "optimizers", "networks", "training", "autoencoder"]
+
+
+@pytest.mark.parametrize(("name", "after"), [*pairwise(PATH), (PATH[-1], "pca")])
+def test_a_room_of_the_reading_path_opens_with_its_idea_its_source_and_where_to_go_next(name, after):
+    doc = importlib.import_module(f"npae.{name}").__doc__
+    assert re.search(r"^    \S|=", doc, re.MULTILINE), "an equation"
+    assert re.search(r"\b(1[89]|20)\d\d\b", doc) or name == "parameter", "a source with its year"
+    assert f"`{after}.py`" in doc[doc.index("Next:" if after != "pca" else "end of the reading path") :]
+
+
+def test_the_way_from_the_layers_to_the_autoencoder_is_an_evenings_read():
+    way = ["layers", "losses", "optimizers", "training", "autoencoder"]
+    assert sum(len((ROOT / f"{name}.py").read_text(encoding="utf-8").splitlines()) for name in way) < 1250
 
 
 # --- the README's map ----------------------------------------------------------------------------------------

@@ -20,7 +20,18 @@ import test_noise
 import test_optimizers
 
 import npae
-from npae import corruptions, gradcheck, initializers, layers, losses, optimizers, parameter, pca, training
+from npae import (
+    corruptions,
+    gradcheck,
+    initializers,
+    layers,
+    losses,
+    optimizers,
+    parameter,
+    pca,
+    schedules,
+    training,
+)
 from npae.kernels import numpy_backend
 
 
@@ -170,7 +181,7 @@ FAULTS = {
     "uphill": (K, "sgd", "value -= ", "value += ", sgd),
     "velocity forgotten": (K, "sgd", "v *= momentum", "v *= 0", sgd),
     "Nesterov's look-ahead": (K, "sgd", "grad + momentum * v if", "grad + v if", sgd),
-    "cosine over a whole turn": (optimizers.Cosine, "__call__", "math.pi * share", "2 * math.pi * share", cosine),
+    "cosine over a whole turn": (schedules.Cosine, "__call__", "math.pi * share", "2 * math.pi * share", cosine),
     "a schedule that starts late": (
         optimizers.Optimizer, "rate", "state.done / last", "(state.done + 1) / last",
         test_optimizers.test_a_schedule_sets_the_rate_of_each_step_from_first_to_last),
