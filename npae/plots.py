@@ -20,7 +20,7 @@ import numpy as np
 
 from npae.arrays import Array, ArrayLike
 from npae.layers import Dense, parts
-from npae.validation import as_count, as_table
+from npae.validation import as_count, as_real, as_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +46,7 @@ __all__ = [
     "quiet",
     "reconstructions",
     "save",
+    "spectrogram",
 ]
 
 # Three of the eight colours that everyone can tell apart (Okabe and Ito, 2008, "Color universal design").
@@ -251,6 +252,39 @@ def history(model: AE, ax: Axes) -> Axes:
         ax.plot(epochs, h.validation_loss, "--", color=ORANGE, label="validation")
         ax.legend(frameon=False, fontsize=8)
     return quiet(ax, x="epoch", y=f"{type(model.loss_).__name__} per element")
+
+
+# --- sound -------------------------------------------------------------------------------------------------------
+
+
+def spectrogram(x: ArrayLike, ax: Axes, rate: float = 8000) -> Axes:
+    """The strengths of a sound's frequencies as time passes: the next darker shade is half as strong, 6 dB less.
+
+    Parameters
+    ----------
+    x : array (n,)
+        The waveform, n >= 1.
+    rate : float > 0
+        Its samples a second, in Hz. Each column is the spectrum of 32 ms under a Hann window, every 8 ms.
+        Black is 60 dB below the loudest, and all that is weaker.
+
+    Raises TypeError or ValueError if x is no row of finite numbers or rate is not above 0.
+    """
+    rate = as_real(rate, "spectrogram", "rate", low=0, without=0)
+    wave = as_table(np.asarray(x)[None], "spectrogram", name="x[None]")[0]
+    hop = max(1, round(0.008 * rate))
+    size, columns = 4 * hop, -(-len(wave) // hop)
+    padded = np.zeros((columns - 1) * hop + size)
+    padded[size // 2 - hop // 2 :][: len(wave)] = wave  # column i is what is heard around its middle
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    strengths = np.abs(np.fft.rfft(pieces * np.hanning(size + 1)[:-1])).T
+    loudest = strengths.max() or 1.0
+    decibels = 6 * np.round(20 / 6 * np.log10(np.maximum(strengths / loudest, 1e-3)))  # few shades, a small file
+    extent = (0, columns * hop / rate, 0, rate / 2000)
+    ax.imshow(
+        decibels, "magma", vmin=-60, vmax=0, origin="lower", aspect="auto", interpolation="nearest", extent=extent
+    )
+    return quiet(ax, x="time (s)", y="frequency (kHz)")
 
 
 # --- how they are made -------------------------------------------------------------------------------------------

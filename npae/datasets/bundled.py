@@ -1,4 +1,4 @@
-"""Data that ships inside the package; `DIGITS.md` beside this file has its source and licence."""
+"""Data that ships inside the package; `DIGITS.md` and `SPEECH.md` beside this file have sources and licences."""
 
 from __future__ import annotations
 
@@ -36,3 +36,30 @@ def digits(labels: bool = False) -> tuple[Array, ...]:
         X = tuple(data[f"{part}_images"].astype(np.float32) / np.float32(255) for part in ("train", "test"))
         y = tuple(data[f"{part}_labels"] for part in ("train", "test"))
     return X + y if labels else X
+
+
+def speech() -> tuple[Array, ...]:
+    """A voice: five sentences from Jane Austen's "Sense and Sensibility", read aloud; 24.7 s in all.
+
+    They are stored in a byte a sample, as the telephone did it: with levels that lie closer where it is quiet,
+
+        x = sign(y) (256^|y| - 1) / 255,    y = (byte - 128) / 127
+
+    Returns
+    -------
+    x1, ..., x5 : float32 arrays (56800,), (23920,), (42400,), (48400,), (26320,) in [-1, 1]
+        The sound pressure, 1 being the loudest that can be recorded, 8000 times a second.
+
+    Source: chapter 1, read for LibriVox, public domain; the levels from Smith, 1957, "Instantaneous companding of
+    quantized signals", with the constant 255 of ITU-T recommendation G.711.
+
+    Example
+    -------
+    >>> sentences = speech()
+    >>> [len(x) / 8000 for x in sentences]  # seconds
+    [7.1, 2.99, 5.3, 6.05, 3.29]
+    """
+    y = (np.arange(256, dtype=np.float32) - 128) / np.float32(127)
+    levels = np.sign(y) * (np.float32(256) ** np.abs(y) - 1) / np.float32(255)
+    with np.load(Path(__file__).with_name("speech.npz"), allow_pickle=False) as data:
+        return tuple(levels[data[f"sentence_{i}"]] for i in range(1, 6))
