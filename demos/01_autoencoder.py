@@ -2,6 +2,9 @@
 
 Run it: about 10 seconds. It prints the squared error beside that of PCA, which also keeps 32 numbers, and
 draws `figures/01_autoencoder.png`. Read beside it: npae/autoencoder.py, npae/layers.py, npae/losses.py.
+
+Now try latent_dim=8: 17.8. And hidden=(), one layer each way: 11.4, hardly better than PCA.
+Now try epochs=60: 5.7 on test images, and 3.6 on those it has learned from, some of which it knows by heart.
 """
 
 import sys
@@ -44,7 +47,6 @@ def main(path=FIGURE, epochs=15):
         y_test,
         {"original": X_test, f"autoencoder\n{error:.2f}": X_hat, f"PCA\n{pca_error:.2f}": X_pca},
     )
-    print(f"wrote {path}")
     return 0 if error < BAR else 1
 
 
@@ -55,15 +57,14 @@ def draw(path, ae, X, y, rows):
     fig = plots.figure(8.2, 5.2)
     top, bottom = fig.subfigures(2, 1, height_ratios=[1, 1.1])
     before, middle, after = top.subplots(1, 3, width_ratios=[1, 2.2, 1])
-    plots.image_rows({"": X[two : two + 1]}, before).set_title("x: 784 pixels", fontsize=10)
-    plots.code(z[0], middle).set_title("z = f(x): 32 numbers", fontsize=10)
+    plots.image_rows({"": X[two : two + 1]}, before).set_title("x: 784 pixels")
+    plots.code(z[0], middle).set_title("z = f(x): 32 numbers")
     middle.set_box_aspect(1 / 2.2)
-    plots.image_rows({"": ae.decode(z)}, after).set_title("x̂ = g(z): 784 pixels", fontsize=10)
+    plots.image_rows({"": ae.decode(z)}, after).set_title("x̂ = g(z): 784 pixels")
     digits = [np.flatnonzero(y == digit)[0] for digit in range(10)]
     ax = plots.image_rows({name: images[digits] for name, images in rows.items()}, bottom.subplots())
-    ax.set_title("test images, and what comes back from 32 numbers (squared error per image)", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path)
+    ax.set_title("test images, and what comes back from 32 numbers (squared error per image)")
+    plots.save(fig, path)
 
 
 if __name__ == "__main__":

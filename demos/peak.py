@@ -120,7 +120,6 @@ def climb(path, rungs, n, threads):
         print(f"  {name:18}{rate:8.1f}{rate / highest:10.0%}{step:>16}{errors[name]:16.1e}")
         before = rate
     draw(path, {name: (rates[name], *rungs[name][1:]) for name in rungs}, n, highest, slopes)
-    print(f"wrote {path}")
     return list(rates.values())[:-1]
 
 
@@ -165,16 +164,15 @@ def draw(path, rungs, n, highest, slopes):
         roof.plot([], [], "o", color=colour, label=name)
     roof.loglog()
     rates = [rate for rate, _, _ in rungs.values()]
-    roof.set(ylabel="speed (GFLOP/s)", ylim=(min(rates) / 7, 2 * highest))
-    roof.set_xlabel("operations per byte to or from a core, a model (FLOP/B)")
-    roof.set_title("up: vectors.  right: blocks.  up again: cores, registers", fontsize=10)
+    per_byte, title = (
+        "operations per byte to or from a core, a model (FLOP/B)",
+        "up: vectors.  right: blocks.  up: registers",
+    )
+    plots.quiet(roof, title, per_byte, "speed (GFLOP/s)").set_ylim(min(rates) / 7, 2 * highest)
     roof.legend(frameon=False, fontsize=8, loc="lower right")
     bars.axvline(highest, color="black", linewidth=1.2)
     bars.text(highest, -0.6, "peak ", ha="right", fontsize=9)
     bars.set_yticks(range(len(rungs)), list(rungs))
-    bars.set(xlabel="speed (GFLOP/s)", xlim=(0, 1.05 * max(highest, *rates)), ylim=(len(rungs) - 0.5, -0.95))
-    bars.set_title("speed, and share of the peak", fontsize=10)
-    for ax in (roof, bars):
-        ax.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path)
+    plots.quiet(bars, "speed, and share of the peak", "speed (GFLOP/s)")
+    bars.set(xlim=(0, 1.05 * max(highest, *rates)), ylim=(len(rungs) - 0.5, -0.95))
+    plots.save(fig, path)

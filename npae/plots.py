@@ -305,8 +305,8 @@ def _sheet(rows: Sequence[ArrayLike], image_shape: tuple[int, int], gap: int | N
 
 
 def _levels(sheet: Array) -> Array:
-    """Values to the nearest eighth: no eye needs more in small images, and the files are a third as large."""
-    return np.round(sheet * 8) / 8
+    """Values to the nearest sixteenth: small images need no more, and the files are half as large."""
+    return np.round(sheet * 16) / 16
 
 
 def _gap(image_shape: tuple[int, int]) -> int:

@@ -187,6 +187,6 @@ def test_the_readmes_code_runs(monkeypatch):
 
 def test_the_readmes_files_and_pictures_exist():
     text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text):
         if not target.startswith("http"):
             assert (CHECKOUT / target).exists(), target

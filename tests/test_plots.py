@@ -28,15 +28,15 @@ def shown(ax):
     return np.asarray(ax.images[0].get_array())
 
 
-def eighths(x):
-    return np.round(x * 8) / 8
+def sixteenths(x):
+    return np.round(x * 16) / 16
 
 
 def test_rows_of_images_stand_under_one_another_with_their_names(ax):
     assert plots.image_rows({"one": X[:3], "two": X[3:5]}, ax, SHAPE) is ax
     assert shown(ax).shape == (2 * 4 + 1, 3 * 5 + 2)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["one", "two"]
-    np.testing.assert_allclose(shown(ax)[5:, 6:11], eighths(X[4].reshape(SHAPE)))
+    np.testing.assert_allclose(shown(ax)[5:, 6:11], sixteenths(X[4].reshape(SHAPE)))
     assert (shown(ax)[:, 5] == 0).all()  # paper between
     assert ax.images[0].get_cmap()(0.0)[:3] == (1, 1, 1)  # 0 is white, 1 is black
     assert ax.images[0].get_cmap()(1.0)[:3] == (0, 0, 0)
@@ -45,20 +45,20 @@ def test_rows_of_images_stand_under_one_another_with_their_names(ax):
 def test_reconstructions_and_denoising_show_what_the_model_makes_of_images(ae):
     a, b = plots.figure(4, 6).subplots(2)
     assert plots.reconstructions(ae, X[:4], a, SHAPE) is a
-    np.testing.assert_allclose(shown(a)[5:, :5], eighths(ae.reconstruct(X[:1]).reshape(SHAPE)))
+    np.testing.assert_allclose(shown(a)[5:, :5], sixteenths(ae.reconstruct(X[:1]).reshape(SHAPE)))
     assert plots.denoising(ae, X[:4], X[4:8], b, SHAPE) is b
     assert [t.get_text() for t in b.get_yticklabels()] == ["clean", "noisy", "denoised"]
-    np.testing.assert_allclose(shown(b)[5:9, :5], eighths(X[4].reshape(SHAPE)))
-    np.testing.assert_allclose(shown(b)[10:, :5], eighths(ae.reconstruct(X[4:5]).reshape(SHAPE)))
+    np.testing.assert_allclose(shown(b)[5:9, :5], sixteenths(X[4].reshape(SHAPE)))
+    np.testing.assert_allclose(shown(b)[10:, :5], sixteenths(ae.reconstruct(X[4:5]).reshape(SHAPE)))
 
 
 def test_an_interpolation_walks_between_codes_above_and_between_pixels_below(ae, ax):
     assert plots.interpolation(ae, X[0], X[1], ax, steps=3, image_shape=SHAPE) is ax
     middle = ae.decode(ae.encode(X[:2]).mean(axis=0, keepdims=True)).reshape(SHAPE)
-    np.testing.assert_allclose(shown(ax)[:4, 6:11], eighths(middle), atol=1e-6)
-    np.testing.assert_allclose(shown(ax)[5:, :5], eighths(X[0].reshape(SHAPE)))
-    np.testing.assert_allclose(shown(ax)[5:, 6:11], eighths((X[0] + X[1]).reshape(SHAPE) / 2), atol=0.126)
-    np.testing.assert_allclose(shown(ax)[5:, 12:], eighths(X[1].reshape(SHAPE)))
+    np.testing.assert_allclose(shown(ax)[:4, 6:11], sixteenths(middle), atol=1e-6)
+    np.testing.assert_allclose(shown(ax)[5:, :5], sixteenths(X[0].reshape(SHAPE)))
+    np.testing.assert_allclose(shown(ax)[5:, 6:11], sixteenths((X[0] + X[1]).reshape(SHAPE) / 2), atol=0.0626)
+    np.testing.assert_allclose(shown(ax)[5:, 12:], sixteenths(X[1].reshape(SHAPE)))
 
 
 def test_filters_are_the_columns_of_the_first_layers_weights(ae, ax):
@@ -66,7 +66,7 @@ def test_filters_are_the_columns_of_the_first_layers_weights(ae, ax):
     W = ae.encoder_.layers[0].W.value
     for place, unit in ((slice(0, 5), 3), (slice(6, 11), 0)):
         w = W[:, unit].reshape(SHAPE)
-        np.testing.assert_allclose(shown(ax)[:, place], eighths(w / np.abs(w).max()))
+        np.testing.assert_allclose(shown(ax)[:, place], sixteenths(w / np.abs(w).max()))
 
 
 def test_a_code_is_drawn_as_bars(ax):
@@ -94,7 +94,7 @@ def test_a_grid_decodes_each_place_of_the_plane(ae, ax):
     assert shown(ax).shape == (12, 15)
     left, top = np.percentile(ae.encode(X)[:, 0], 1), np.percentile(ae.encode(X)[:, 1], 99)
     corner = ae.decode([[left, top]]).reshape(SHAPE)
-    np.testing.assert_allclose(shown(ax)[:4, :5], eighths(corner), atol=1e-6)
+    np.testing.assert_allclose(shown(ax)[:4, :5], sixteenths(corner), atol=1e-6)
     x0, x1, y0, y1 = ax.images[0].get_extent()
     assert (x0 + (x1 - x0) / 6, y1 - (y1 - y0) / 6) == pytest.approx((left, top))  # the image's centre is its place
 
