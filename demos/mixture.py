@@ -40,7 +40,7 @@ def fit(Z, k, rng, circles=20):
     some = Z[rng.choice(n, k, replace=False)]
     mixture = Mixture(np.full(k, 1 / k), some, np.array([np.cov(Z.T)] * k), [])
     for _ in range(circles if k > 1 else 1):
-        log_p = _log_terms(mixture, Z)
+        log_p = log_terms(mixture, Z)
         highest = log_p.max(axis=1, keepdims=True)  # taken out, so that no exp overflows and not all are 0
         log_sum = highest + np.log(np.exp(log_p - highest).sum(axis=1, keepdims=True))
         mixture.log_likelihood.append(float(log_sum.mean()))
@@ -53,7 +53,7 @@ def fit(Z, k, rng, circles=20):
     return mixture
 
 
-def _log_terms(mixture, Z):
+def log_terms(mixture, Z):
     """log wⱼ N(zₙ; μⱼ, Cⱼ), up to a constant, for every point and bell (n, k)."""
     columns = []
     for w, mu, C in zip(mixture.w, mixture.mu, mixture.C, strict=True):

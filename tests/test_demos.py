@@ -82,6 +82,9 @@ def test_a_mixture_finds_the_bells_it_was_drawn_from():
     np.testing.assert_allclose(found.C[order], true.C, atol=0.25)
     assert (np.diff(found.log_likelihood) > -1e-5).all()
     assert len(found.log_likelihood) == 20
+    even = mixture.Mixture(np.array([0.9, 0.1]), np.zeros((2, 1)), np.ones((2, 1, 1)), [])
+    terms = mixture.log_terms(even, np.zeros((1, 1)))
+    assert terms[0, 0] - terms[0, 1] == pytest.approx(np.log(9))  # the same bells, of which one is drawn more often
 
 
 def test_a_mixture_of_one_is_the_gaussian_with_the_datas_mean_and_covariance():

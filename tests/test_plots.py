@@ -38,8 +38,8 @@ def test_rows_of_images_stand_under_one_another_with_their_names(ax):
     assert [t.get_text() for t in ax.get_yticklabels()] == ["one", "two"]
     np.testing.assert_allclose(shown(ax)[5:, 6:11], sixteenths(X[4].reshape(SHAPE)))
     assert (shown(ax)[:, 5] == 0).all()  # paper between
-    assert ax.images[0].get_cmap()(0.0)[:3] == (1, 1, 1)  # 0 is white, 1 is black
-    assert ax.images[0].get_cmap()(1.0)[:3] == (0, 0, 0)
+    assert ax.images[0].to_rgba(0.0)[:3] == (1, 1, 1)  # 0 is white, 1 is black
+    assert ax.images[0].to_rgba(1.0)[:3] == (0, 0, 0)
 
 
 def test_reconstructions_and_denoising_show_what_the_model_makes_of_images(ae):
@@ -55,6 +55,7 @@ def test_reconstructions_and_denoising_show_what_the_model_makes_of_images(ae):
 def test_an_interpolation_walks_between_codes_above_and_between_pixels_below(ae, ax):
     assert plots.interpolation(ae, X[0], X[1], ax, steps=3, image_shape=SHAPE) is ax
     middle = ae.decode(ae.encode(X[:2]).mean(axis=0, keepdims=True)).reshape(SHAPE)
+    np.testing.assert_allclose(shown(ax)[:4, :5], sixteenths(ae.reconstruct(X[:1]).reshape(SHAPE)), atol=1e-6)
     np.testing.assert_allclose(shown(ax)[:4, 6:11], sixteenths(middle), atol=1e-6)
     np.testing.assert_allclose(shown(ax)[5:, :5], sixteenths(X[0].reshape(SHAPE)))
     np.testing.assert_allclose(shown(ax)[5:, 6:11], sixteenths((X[0] + X[1]).reshape(SHAPE) / 2), atol=0.0626)
@@ -106,6 +107,19 @@ def test_a_history_shows_both_losses(ae, ax):
     assert ax.get_ylabel() == "MSE per element"
 
 
+def test_a_click_stands_in_the_spectrogram_at_its_time_and_a_tone_at_its_pitch(ax):
+    x = np.zeros(8000)
+    x[4000] = 1.0
+    assert plots.spectrogram(x, ax) is ax
+    loud = np.flatnonzero((shown(ax) > -30).all(axis=0))
+    assert ax.images[0].get_extent() == [0, 1, 0, 4]
+    assert (loud.mean() + 0.5) * 0.008 == pytest.approx(0.5, abs=0.005)
+    other = plots.figure(4, 3).subplots()
+    plots.spectrogram(np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000), other)
+    assert shown(other)[:, 60].argmax() == 32  # of 129 rows up to 4 kHz
+    assert shown(other).max() == 0
+
+
 def test_a_picture_is_written_where_it_should_be(ax, tmp_path, capsys):
     path = tmp_path / "new" / "folder" / "picture.png"
     plots.save(plots.quiet(ax, "title", "x", "y").figure, path)
@@ -126,6 +140,8 @@ REFUSED = {
     ),
     "a walk of one step": (lambda ae, ax: plots.interpolation(ae, X[0], X[1], ax, 1), ValueError, "steps"),
     "a walk between tables": (lambda ae, ax: plots.interpolation(ae, X, X, ax), ValueError, "shape"),
+    "a sound of no rate": (lambda ae, ax: plots.spectrogram(X[0], ax, 0), ValueError, "rate"),
+    "a sound of two rows": (lambda ae, ax: plots.spectrogram(X, ax), ValueError, "shape"),
     "filters of no fit": (lambda ae, ax: plots.filters(npae.AE(), ax), RuntimeError, "fit"),
     "a unit that is not there": (lambda ae, ax: plots.filters(ae, ax, [99], SHAPE), IndexError, "99"),
 }  # fmt: skip
