@@ -70,6 +70,32 @@ def test_the_measures_of_the_latent_space_demo_count_what_they_say():
     assert demo.on_blank(ae, X) == pytest.approx(0.2)
 
 
+def test_the_area_under_the_curve_counts_pairs_in_the_right_order():
+    auc = load(FOLDER / "10_anomaly.py").auc
+    new = np.array([True, True, False, False, False])
+    assert auc(np.array([5.0, 4.0, 3.0, 2.0, 1.0]), new) == 1
+    assert auc(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), new) == 0
+    assert auc(np.array([5.0, 2.0, 3.0, 1.0, 4.0]), new) == pytest.approx(4 / 6)
+    assert auc(np.ones(5), new) == 0.5
+
+
+def test_the_anomaly_score_is_the_error_inside_each_erased_square_per_ink():
+    demo = load(FOLDER / "10_anomaly.py")
+    assert demo.HIDE.shape == (36, 196)
+    assert (demo.HIDE.sum(axis=1) == 49).all()
+    assert demo.HIDE.reshape(36, 14, 14)[8, 2:9, 3:10].all()  # the square that begins at row 2, column 3
+    X = np.full((3, 196), 0.5, np.float32)
+
+    class Echo:  # what it is shown, and 0.2 too much of it everywhere
+        def denoise(self, x):
+            return x + 0.2
+
+    np.testing.assert_allclose(demo.score(Echo(), X), 49 * 0.3**2 / 98, rtol=1e-5)
+    erased = demo.erase(X, np.random.default_rng(0))
+    assert ((erased == 0).sum(axis=1) == 49).all()
+    assert (erased[0] != erased).any()
+
+
 def test_a_mixture_finds_the_bells_it_was_drawn_from():
     mixture, rng = load(FOLDER / "mixture.py"), np.random.default_rng(0)
     means, spreads = np.array([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]]), np.array([[1, 0.5], [0.5, 2], [1, 1]])
