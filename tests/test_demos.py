@@ -1,6 +1,8 @@
 """The demos work without a screen, draw their picture, and say so when they miss their figure."""
 
+import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -152,5 +154,10 @@ def test_a_demo_is_short_guarded_and_its_picture_is_committed(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) < 80
     assert 'if __name__ == "__main__":\n    sys.exit(main())' in text
+    lesson = ast.get_docstring(ast.parse(text))
+    assert lesson.count("Now try") >= 2
+    assert "Run it" in lesson
+    for file in re.findall(r"[\w/]+\.(?:py|md)\b", lesson[lesson.index("Read beside it") :]):
+        assert (FOLDER.parent / file).exists(), file
     picture = path.parent / "figures" / f"{path.stem}.png"
     assert 5_000 < picture.stat().st_size < 200_000
