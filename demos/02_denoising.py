@@ -5,7 +5,7 @@
 The noise decides what must be learned. Gaussian noise: to average, where neighbours agree. Masking, pixels that are
 missing: to fill in. Salt and pepper, pixels that are replaced: also to tell which ones lie.
 
-Run it: about 25 seconds. It prints the mean peak signal-to-noise ratio (PSNR) on test images it has never seen, and
+Run it: about 15 seconds. It prints the mean peak signal-to-noise ratio (PSNR) on test images it has never seen, and
 draws `figures/02_denoising.png`. Read beside it: npae/corruptions.py and the class DAE in npae/autoencoder.py.
 
 Now try the model of Gaussian noise on salt and pepper: 16.0 dB, half a dB less than the one that knows it; and the

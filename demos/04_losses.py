@@ -6,7 +6,7 @@ cross-entropy (BCE), in nats, which even a perfect p = x cannot bring below the 
 likelihood: it compares local means, contrasts and patterns, as an eye does. A code of 4 numbers is too small for all of
 an image, so each loss decides what is kept.
 
-Run it: about 30 seconds. It scores each model by all three measures on test images, shows their reconstructions and
+Run it: about 20 seconds. It scores each model by all three measures on test images, shows their reconstructions and
 draws `figures/04_losses.png`. Noise goes in, lest images be learned by heart. Read beside it: npae/losses.py.
 
 Now try GaussianNoise(0): BCE wins at squared error as well, 23.2 to 23.4, for MSE learns more of its images by heart.
