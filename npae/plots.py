@@ -54,7 +54,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
 # Ten, for the digits: the nine of the scheme "muted" (Tol, 2021, "Colour schemes", SRON technical note) and black.
 TEN = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#AA4499", "#999933", "#000000")
 
-GREYS: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "interpolation": "nearest"}  # white paper, black ink
+_GREYS: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "interpolation": "nearest"}  # white paper, black ink
 
 
 def figure(width: float, height: float) -> Figure:
@@ -107,7 +107,7 @@ def image_rows(rows: Mapping[str, ArrayLike], ax: Axes, image_shape: tuple[int, 
 
     Raises ValueError if a row of an array is no image of that shape.
     """
-    ax.imshow(_levels(_sheet(list(rows.values()), image_shape)), **GREYS)
+    ax.imshow(_levels(_sheet(list(rows.values()), image_shape)), **_GREYS)
     pitch = image_shape[0] + _gap(image_shape)
     _bare(ax).set_yticks([i * pitch + image_shape[0] / 2 for i in range(len(rows))], list(rows))
     return ax
@@ -142,11 +142,13 @@ def interpolation(
     x_from, x_to : arrays (d,)
     steps : int >= 2
         How many images each row has.
+
+    Raises RuntimeError if the model is unfitted, TypeError or ValueError if x_from or x_to is no row for it.
     """
     t = np.linspace(0, 1, as_count(steps, "interpolation", "steps", at_least=2))[:, None]
-    ends = as_table(np.stack([np.asarray(x_from), np.asarray(x_to)]), "interpolation", name="x_from and x_to")
-    z_from, z_to = model.encode(ends)
-    rows = {"codes": model.decode(z_from + t * (z_to - z_from)), "pixels": ends[0] + t * (ends[1] - ends[0])}
+    start, end = (as_table(np.asarray(x)[None], "interpolation", name="x[None]") for x in (x_from, x_to))
+    z_start, z_end = model.encode(start), model.encode(end)
+    rows = {"codes": model.decode(z_start + t * (z_end - z_start)), "pixels": start + t * (end - start)}
     return image_rows(rows, ax, image_shape)
 
 
@@ -179,8 +181,8 @@ def filters(model: AE, ax: Axes, units: Iterable[int] = range(16), image_shape: 
 
 
 def code(z: Sequence[float] | Array, ax: Axes) -> Axes:
-    """The numbers of one code as bars: blue upwards, orange downwards."""
-    values = np.asarray(z)
+    """The numbers of one code z (k,) as bars: blue upwards, orange downwards."""
+    values = as_table(np.asarray(z)[None], "code", name="z[None]")[0]
     ax.bar(np.arange(len(values)), values, width=0.8, color=[BLUE if v > 0 else ORANGE for v in values])
     _bare(ax).axhline(0, color=GREY, linewidth=0.8)
     ax.margins(x=0.02)
@@ -208,13 +210,15 @@ def latent_scatter(model: AE | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -
             f"latent_scatter expected labels of shape ({len(Z)},) and at most {len(TEN)} kinds, got {names.shape} "
             f"and {len(kinds)}: pass one label for each row of X."
         )
-    placed = np.empty((0, 2))
+    placed, spread = np.empty((0, 2)), np.ptp(Z[:, :2], axis=0).astype(float)
+    size = 0.05 * np.where(spread > 0, spread, 1)  # about that of a label
     for kind, colour in zip(kinds, TEN, strict=False):
         z = Z[names == kind, :2]
         ax.scatter(z[:, 0], z[:, 1], s=4, color=colour, linewidths=0)
-        place, size = np.median(z, axis=0), 0.05 * np.ptp(Z[:, :2], axis=0).clip(1e-30)
-        while (np.abs(placed - place) < size).all(axis=1).any():  # another label stands there
-            place[0] += size[0]
+        place = np.median(z, axis=0).astype(float)
+        for _ in placed:
+            if (np.abs(placed - place) < size).all(axis=1).any():  # another label stands there
+                place[0] += size[0]
         placed = np.vstack([placed, place])
         white = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
         ax.text(place[0], place[1], str(kind), fontsize=9, ha="center", va="center", bbox=white)
@@ -234,9 +238,9 @@ def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shap
     (left, bottom), (right, top) = np.percentile(Z, [1, 99], axis=0)
     z1, z2 = np.meshgrid(np.linspace(left, right, n), np.linspace(top, bottom, n))  # the first row is the highest
     images = model.decode(np.stack([z1.ravel(), z2.ravel()], axis=1))
-    dx, dy = (right - left) / 2 / max(1, n - 1), (top - bottom) / 2 / max(1, n - 1)  # from centre to edge of an image
+    dx, dy = ((span or 1.0) / 2 / max(1, n - 1) for span in (right - left, top - bottom))  # from an image's centre
     sheet = _levels(_sheet(list(images.reshape(n, n, -1)), image_shape, gap=0))
-    ax.imshow(sheet, extent=(left - dx, right + dx, bottom - dy, top + dy), aspect="auto", **GREYS)
+    ax.imshow(sheet, extent=(left - dx, right + dx, bottom - dy, top + dy), aspect="auto", **_GREYS)
     return quiet(ax, x="$z_1$", y="$z_2$")
 
 
@@ -245,7 +249,7 @@ def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shap
 
 def history(model: AE, ax: Axes) -> Axes:
     """The loss after each epoch, on training and, where there were any, on validation data."""
-    h = model.history_
+    h = model._learned("history_")
     epochs = np.arange(1, len(h.loss) + 1)
     ax.plot(epochs, h.loss, color=BLUE, label="training")
     if h.validation_loss:
@@ -293,6 +297,8 @@ def spectrogram(x: ArrayLike, ax: Axes, rate: float = 8000) -> Axes:
 def _sheet(rows: Sequence[ArrayLike], image_shape: tuple[int, int], gap: int | None = None) -> Array:
     """One large image with all the small ones on it, row by row, `gap` pixels of paper between them."""
     height, width = image_shape
+    if not rows:
+        raise ValueError("image_rows expected at least one row of images, got none: pass some.")
     tables = [as_table(images, "image_rows", name="images", width=height * width) for images in rows]
     gap = _gap(image_shape) if gap is None else gap
     n = max(map(len, tables))

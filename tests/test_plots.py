@@ -100,6 +100,16 @@ def test_a_grid_decodes_each_place_of_the_plane(ae, ax):
     assert (x0 + (x1 - x0) / 6, y1 - (y1 - y0) / 6) == pytest.approx((left, top))  # the image's centre is its place
 
 
+def test_codes_that_are_all_the_same_are_drawn_as_well(ae):
+    a, b = plots.figure(4, 6).subplots(2)
+    plots.latent_scatter(ae, np.ones((12, 20)), LABELS, a)
+    assert len({text.get_position() for text in a.texts}) == 3
+    plots.latent_grid(ae, np.ones((12, 20)), b, n=2, image_shape=SHAPE)
+    x0, x1, y0, y1 = b.images[0].get_extent()
+    assert x0 < x1
+    assert y0 < y1
+
+
 def test_a_history_shows_both_losses(ae, ax):
     assert plots.history(ae, ax) is ax
     np.testing.assert_allclose(ax.lines[0].get_ydata(), ae.history_.loss)
@@ -140,6 +150,11 @@ REFUSED = {
     ),
     "a walk of one step": (lambda ae, ax: plots.interpolation(ae, X[0], X[1], ax, 1), ValueError, "steps"),
     "a walk between tables": (lambda ae, ax: plots.interpolation(ae, X, X, ax), ValueError, "shape"),
+    "a walk to a shorter row": (lambda ae, ax: plots.interpolation(ae, X[0], X[0, :9], ax), ValueError, "(n, 20)"),
+    "a walk of no model": (lambda ae, ax: plots.interpolation(npae.AE(), X[0], X[1], ax), RuntimeError, "fit"),
+    "no rows of images": (lambda ae, ax: plots.image_rows({}, ax), ValueError, "at least one"),
+    "a history of no fit": (lambda ae, ax: plots.history(npae.AE(), ax), RuntimeError, "fit"),
+    "a code of NaN": (lambda ae, ax: plots.code([1.0, np.nan], ax), ValueError, "finite"),
     "a sound of no rate": (lambda ae, ax: plots.spectrogram(X[0], ax, 0), ValueError, "rate"),
     "a sound of two rows": (lambda ae, ax: plots.spectrogram(X, ax), ValueError, "shape"),
     "filters of no fit": (lambda ae, ax: plots.filters(npae.AE(), ax), RuntimeError, "fit"),
