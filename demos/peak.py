@@ -164,8 +164,9 @@ def draw(path, rungs, n, highest, slopes):
         roof.plot([], [], "o", color=colour, label=name)
     roof.loglog()
     rates = [rate for rate, _, _ in rungs.values()]
-    title, per_byte = "up: vectors.  right: blocks.  up again: cores, registers", "operations per byte, a model (FLOP/B)"
-    plots.quiet(roof, title, per_byte, "speed (GFLOP/s)").set_ylim(min(rates) / 7, 2 * highest)
+    title = "up: vectors.  right: blocks.  up again: cores, registers"
+    plots.quiet(roof, title, "operations per byte to or from a core, a model (FLOP/B)", "speed (GFLOP/s)")
+    roof.set_ylim(min(rates) / 7, 2 * highest)
     roof.legend(frameon=False, fontsize=8, loc="lower right")
     bars.axvline(highest, color="black", linewidth=1.2)
     bars.text(highest, -0.6, "peak ", ha="right", fontsize=9)
