@@ -1,6 +1,6 @@
 """A denoising autoencoder is shown noisy digits and learns to give back the clean ones; one for each kind of noise.
 
-    L = mean (g(f(x_noisy)) - x)²          x_noisy = x + noise, with fresh noise for every batch
+    L = mean (g(f(x_noisy)) - x)²          x_noisy = corrupt(x), with fresh noise for every batch
 
 The noise decides what must be learned. Gaussian noise: to average, where neighbours agree. Masking, pixels that are
 missing: to fill in. Salt and pepper, pixels that are replaced: also to tell which ones lie.

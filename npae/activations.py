@@ -7,7 +7,7 @@ superpositions of a sigmoidal function"; Leshno et al., 1993, for any that is no
 Each of those here has a derivative that can be told from its own output, dy/dx = f'(x) as a function of y, so that
 forward keeps y alone:
 
-    y = f(x)            forward
+    y = f(x)                        forward
     grad_x = grad_y · f'(x)         backward, element by element: the Jacobian is diagonal
 
 A side room of the reading path: read one class and you have read them all. Back to `layers.py`, or on to `losses.py`.
