@@ -19,7 +19,8 @@ import numpy as np
 class Mixture:
     """Weights (k,), means (k, d) and covariances (k, d, d) of k bells, and how likely the fit found the data.
 
-    `log_likelihood` holds mean log p(z) over the data before each circle: it never falls.
+    `log_likelihood` holds mean log p(z) over the data before each circle, up to a constant. It never falls, but for the
+    little that keeps bells from becoming flat.
     """
 
     w: np.ndarray
