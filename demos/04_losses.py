@@ -34,9 +34,9 @@ def model(loss, epochs):
 
 
 def bce(p, x):
-    """-x log p - (1 - x) log(1 - p) in nats per pixel, of images with values of p and x in [0, 1]."""
+    """-x log p - (1 - x) log(1 - p) in nats per pixel, for p and x in [0, 1]; npae.BCE takes the log-odds of p."""
     p = p.astype(float).clip(1e-7, 1 - 1e-7)
-    return -(x * np.log(p) + (1 - x) * np.log(1 - p)).mean()
+    return npae.BCE()(np.log(p / (1 - p)), x.astype(float))[0]
 
 
 def main(path=FIGURE, epochs=20):

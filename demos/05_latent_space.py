@@ -7,7 +7,7 @@ are always blank may be anything, but with noise in every pixel a unit had bette
 
 Run it: about 10 seconds. It prints how many of an image's five nearest neighbours show the same digit, and how much of
 the weights is on blank pixels, and draws `figures/05_latent_space.png`. Read beside it: npae/plots.py.
-Now try it without `npae.Sigmoid()`: 62 % are among their like, but codes reach from -11 to 24, most places empty.
+Now try it without `npae.Sigmoid()`: 62 % are among their like, and codes reach from -11 to 24.
 Now try noise=0.25: 10 % on blank pixels; and noise=1, which hides the ink as well: 15 %.
 """
 

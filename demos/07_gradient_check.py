@@ -7,7 +7,7 @@ Im f(w + ih) / h, subtracts nothing and stays flat (Squire and Trapp, 1998).
 Run it: a second. It plants five faults, prints the report that catches each, and draws errors and the V in
 `figures/07_gradient_check.png`. Read beside it: npae/gradcheck.py, tests/test_planted_faults.py.
 Now try `(1 - y * y) * 0.999999` in WrongSlope: caught as well, with an error of 1e-6, ten times the tolerance.
-Now try dtype=np.float16 for a Dense: refused; with dtype=float nothing changes, for the check computes in float64.
+Now try dtype=np.float16 for a Dense: refused; with dtype=float no verdict changes, for the check computes in float64.
 """
 
 import sys

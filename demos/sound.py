@@ -83,9 +83,8 @@ def resample(x, old, new):
     up, down = new // math.gcd(old, new), old // math.gcd(old, new)
     c = PASSED * min(1, new / old)
     h = math.ceil(CROSSINGS / c)
-    near = sliding_window_view(
-        np.pad(x, (h - 1, h)).astype(np.float32), 2 * h
-    )  # near[k]: the samples k - h + 1 to k + h
+    padded = np.pad(np.asarray(x, np.float32), (h - 1, h))
+    near = sliding_window_view(padded, 2 * h)  # near[k]: the samples k - h + 1 to k + h
     y = np.empty(-(-len(x) * up // down), np.float32)
     for first in range(0, len(y), block := 1 + 2**20 // h):  # a few megabytes at a time
         k, phase = np.divmod(np.arange(first, min(first + block, len(y))) * down, up)  # t = k + phase / up
@@ -139,7 +138,7 @@ def wiener(noisy, deviation, memory=0.0):
 
 
 def snr(clean, x):
-    """Signal-to-noise ratio of x in dB: 10 log10(Σ clean² / Σ (x - clean)²)."""
+    """Signal-to-noise ratio of x in dB, to a thousandth: 10 log10(Σ clean² / Σ (x - clean)²)."""
     ratio = np.square(clean, dtype=float).sum() / np.square(x - clean, dtype=float).sum()
     return round(10 * float(np.log10(ratio)), 3) + 0.0  # no minus zero
 

@@ -332,31 +332,3 @@ def test_the_demo_takes_recordings_of_ones_own(folder, capsys):
     assert clean[1] == denoised[1] == 8000
     assert abs(sound.snr(clean[0], noisy[0])) < 0.1
     assert sound.snr(clean[0], denoised[0]) > 2
-
-
-# --- the picture of a sound -----------------------------------------------------------------------------------
-
-
-def test_a_spectrogram_shows_which_tone_sounds_when():
-    pytest.importorskip("matplotlib")
-    from npae import plots
-
-    x = np.concatenate([sine(1000, 16_000), 0.1 * sine(6000, 16_000)])
-    fig = plots.figure(4, 4)
-    a, b, c = fig.subplots(3)
-    assert plots.spectrogram(x, a, rate=16_000) is a
-    assert (a.get_xlabel(), a.get_ylabel()) == ("time (s)", "frequency (kHz)")
-    decibels = np.asarray(a.images[0].get_array())
-    left, right, bottom, top = a.images[0].get_extent()
-    assert (left, right, bottom, top) == (0, 1, 0, 8)
-    assert a.images[0].origin == "lower"
-    rows, columns = decibels.shape
-    for second, kilohertz, strength in ((0.25, 1, 0), (0.75, 6, -18)):  # -20 dB, in steps of 6
-        column = decibels[:, int(second * columns)]
-        assert abs(column.argmax() / (rows - 1) * top - kilohertz) < 0.04
-        assert column.max() == strength
-        assert np.median(column) == -60
-    assert plots.spectrogram(np.zeros(10), b) is b  # silence, shorter than a window
-    assert np.asarray(b.images[0].get_array()).max() <= 0
-    plots.spectrogram(x, c)
-    assert c.images[0].get_extent() == [0, 2, 0, 4]  # twice as long at 8000 Hz
