@@ -9,6 +9,7 @@ from npae.activations import ELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid
 from npae.autoencoder import AE, DAE
 from npae.corruptions import GaussianNoise, MaskingNoise, SaltAndPepper
 from npae.gradcheck import GradientReport, check_gradients
+from npae.history import History
 from npae.kernels import backend_info, backend_name, use_backend
 from npae.layers import Dense, Layer, Sequential
 from npae.losses import BCE, MSE, SSIM, Loss
@@ -17,7 +18,6 @@ from npae.parameter import Parameter
 from npae.pca import PCA
 from npae.persistence import load, save
 from npae.schedules import Constant, Cosine, Schedule
-from npae.training import History
 
 __version__ = "0.1.0"
 

@@ -16,7 +16,7 @@ This is the end of the reading path; `pca.py` is the linear special case, solved
 
 from __future__ import annotations
 
-import copy
+import os
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -27,15 +27,16 @@ from numpy.typing import DTypeLike
 from npae.activations import ACTIVATIONS, Activation, Identity, Sigmoid
 from npae.arrays import Array, ArrayLike, RandomState
 from npae.blocks import evaluate, in_blocks
-from npae.corruptions import CORRUPTIONS, Corruption
+from npae.corruptions import CORRUPTIONS, Corruption, corrupt
 from npae.estimator import Estimator
+from npae.fitting import Callback, learn
+from npae.history import Training
 from npae.layers import Sequential
-from npae.losses import BCE, LOSSES, Loss
+from npae.losses import BCE, Loss
 from npae.networks import copied, mirrored
-from npae.optimizers import OPTIMIZERS, Optimizer
-from npae.progress import Progress
-from npae.training import corrupt, train
-from npae.validation import as_count, as_dtype, as_generator, as_member, as_table
+from npae.optimizers import Optimizer
+from npae.parameter import flatten
+from npae.validation import as_generator, as_member, as_table, as_weights
 
 Self = TypeVar("Self", bound="AE")
 
@@ -74,6 +75,8 @@ class AE(Estimator):
         The object sets the learning rate: `Adam(Cosine(3e-3))`.
     epochs, batch_size : int
         Passes over the data (0 leaves the network as it begins), rows per step.
+    patience : int or None
+        Stop when the validation loss has not fallen for so many epochs; the best weights come back.
     encoder, decoder : Sequential, optional
         Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation` and `output`.
         fit trains copies that start from the weights these have, and leaves these alone.
@@ -92,6 +95,8 @@ class AE(Estimator):
         g(f(x)).
     loss_ : Loss
     history_ : History
+    training_ : Training
+        What `partial_fit` and `resume` go on from.
     n_features_in_ : int
         d.
 
@@ -117,70 +122,81 @@ class AE(Estimator):
     optimizer: str | Optimizer = "adam"
     epochs: int = 20
     batch_size: int = 128
+    patience: int | None = None
     encoder: Sequential | None = None
     decoder: Sequential | None = None
     dtype: DTypeLike | None = None
     random_state: RandomState = None
     verbose: bool | None = None
 
-    def fit(self: Self, X: ArrayLike, y: Any = None, *, validation: ArrayLike | None = None) -> Self:
-        """Learn from X (n, d), starting anew; `y` is ignored.
+    def fit(
+        self: Self,
+        X: ArrayLike | Iterable[ArrayLike],
+        y: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        validation: ArrayLike | None = None,
+        callbacks: Callback | Iterable[Callback] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+        resume: bool = False,
+    ) -> Self:
+        """Learn from X (n, d), starting anew unless told to resume; `y` is ignored.
 
         Parameters
         ----------
+        X : array (n, d), memory map, or iterable of arrays (m, d)
+            All rows, or an object that yields batches, anew for each epoch. Maps and iterables are never in memory
+            as a whole; `batches` says in which order rows come.
+        sample_weight : array (n,), optional
+            How often each row counts: L = sum_i w_i L_i / sum_i w_i.
         validation : array (m, d), optional
             Evaluated after every epoch into `history_.validation_loss`; a `DAE` sees it under one noise,
             drawn once.
+        callbacks : function (model, epoch, logs), or several
+            Called after every epoch with this model, its number (from 1) and `history_.last()`; True ends the fit.
+        checkpoint : path, optional
+            Where to `npae.save` the model after every `checkpoint_every` epochs and the last one.
+        resume : bool
+            Go on with what the last fit has learned, or `npae.load` brought, until `epochs` are done in all, bit for
+            bit as if there had been no stop. The network and its loss stay as they are.
 
-        Returns self. Ctrl-C ends the fit early and leaves a usable model.
+        Returns self. Ctrl-C ends the fit early and leaves a usable model; so does what a callback raises.
 
         Raises
         ------
         TypeError, ValueError
-            If X, validation or a constructor argument is not as documented; nothing has been changed then.
+            If an argument, here or of the constructor, is not as documented; nothing has been changed then.
         RuntimeError
             If training diverges; what an earlier fit has learned is kept.
+        OSError
+            If a checkpoint cannot be written; the file before it and the model are whole.
         """
-        who = type(self).__name__
-        epochs = as_count(self.epochs, who, "epochs", at_least=0)
-        batch_size = as_count(self.batch_size, who, "batch_size")
-        loss = as_member(self.loss, Loss, LOSSES, who, "loss")
-        optimizer = as_member(self.optimizer, Optimizer, OPTIMIZERS, who, "optimizer")
-        corruption = self._corruption()
-        generator = as_generator(self.random_state, who)
-        init_rng, shuffle_rng, noise_rng, validation_rng = copy.deepcopy(generator).spawn(4)
-
-        dtype, width = None if self.dtype is None else as_dtype(self.dtype, who), None
-        if isinstance(self.encoder, Sequential):  # your own network decides what X must be
-            own = self.encoder.parameters()
-            width, dtype = self.encoder.n_in, own[0].value.dtype if dtype is None and own else dtype
-        X = as_table(X, who, width=width, dtype=dtype)
-        loss.check_target(X)
-        held_out = None
-        if validation is not None:
-            V = as_table(validation, who, name="validation", width=X.shape[1], dtype=X.dtype)
-            loss.check_target(V)
-            held_out = (V if corruption is None else corrupt(corruption, V, validation_rng), V)
-        network = self._build(X.shape[1], X.dtype, loss, init_rng)
-        loss.value_and_gradient(network.forward(X[:1]), X[:1])  # a misfit between them shows here
-
-        generator.spawn(4)  # a generator of yours moves on only now that nothing can be refused any more
-        history = train(
-            network,
-            loss,
-            optimizer,
-            X,
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle_rng=shuffle_rng,
-            noise_rng=noise_rng,
-            corruption=corruption,
-            validation=held_out,
-            progress=Progress(epochs, self.verbose),
-        )
-        self.network_, (self.encoder_, self.decoder_) = network, network.layers
-        self.loss_, self.history_, self.n_features_in_ = loss, history, X.shape[1]
+        learn(
+            self, X, sample_weight, epochs=None, resume=resume,
+            validation=validation, callbacks=callbacks, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+        )  # fmt: skip
         return self
+
+    def partial_fit(
+        self: Self, X: ArrayLike | Iterable[ArrayLike], y: Any = None, *, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """One epoch more on X, which may be other rows each time; on the same rows, `epochs` calls equal a `fit`.
+
+        Arguments, returns and raises what `fit` does.
+        """
+        learn(self, X, sample_weight, epochs=1, resume=True)
+        return self
+
+    def _adopt(self, training: Training, width: int) -> None:
+        """Be the model that has been learned, or is about to be."""
+        self.n_features_in_, self.training_, self.loss_, self.history_ = (
+            width,
+            training,
+            training.loss,
+            training.history,
+        )
+        self.network_, (self.encoder_, self.decoder_) = training.network, training.network.layers
 
     def encode(self, X: ArrayLike) -> Array:
         """z = f(x), shape (n, latent_dim).
@@ -208,14 +224,15 @@ class AE(Estimator):
         X = self._table(X, "X", self.n_features_in_)
         return in_blocks(lambda x: self.loss_.link(network.forward(x)), X, network, self.loss_)
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
-        """Minus the loss of X (n, d) and its reconstruction: higher is better. `y` is ignored.
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Minus the loss of X (n, d) and its reconstruction: higher is better; `sample_weight` as in fit, no `y`.
 
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the
         loss's range.
         """
         network, loss, inputs, target = AE.objective(self, X)
-        return -evaluate(network, loss, inputs, target)
+        weight = None if sample_weight is None else as_weights(sample_weight, len(inputs), type(self).__name__)
+        return -evaluate(network, loss, inputs, target, weight)
 
     def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
         """The terms of the loss that fit minimises on X, for `check_gradients` and for your own loop.
@@ -226,6 +243,15 @@ class AE(Estimator):
         X = self._table(X, "X", self.n_features_in_)
         self.loss_.check_target(X)
         return Objective(network, self.loss_, X, X)
+
+    def _kept(self) -> dict[str, Any]:
+        follows = ("loss_", "history_", "network_", "encoder_", "decoder_")
+        return {name: value for name, value in super()._kept().items() if name not in follows}
+
+    def _woken(self: Self) -> Self:
+        flatten(self.training_.network.parameters())
+        self._adopt(self.training_, self.n_features_in_)
+        return self
 
     def _corruption(self) -> Corruption | None:
         return None

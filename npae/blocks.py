@@ -31,8 +31,11 @@ def only_kernels(*whole: Any) -> bool:
     return all(vars(type(part)).get("only_kernels", False) for part in every)
 
 
-def evaluate(network: Layer, loss: Loss, inputs: Array, targets: Array) -> float:
-    """The mean loss of the network's outputs for `inputs` against `targets`."""
+def evaluate(network: Layer, loss: Loss, inputs: Array, targets: Array, weight: Array | None = None) -> float:
+    """The mean loss of the network's outputs for `inputs` against `targets`; with `weight` (n,) that of its rows."""
+    if weight is not None:
+        blocks = _in_blocks(lambda x, t: loss.rows(network.forward(x), t), False, inputs, targets)
+        return sum(float(weight[rows] @ losses) for rows, losses in blocks) / float(weight.sum())
 
     def value(x: Array, t: Array) -> Array:
         return loss.value_and_gradient(network.forward(x), t)[0]

@@ -153,6 +153,25 @@ class SaltAndPepper(KeyedNoise):
         return kernels.of(x).salt_and_pepper(x, key, self.fraction, self.low, self.high)
 
 
+def corrupt(corruption: Corruption, x: Array, rng: np.random.Generator) -> Array:
+    """corruption(x, rng), held to its contract: x unchanged, the result of x's shape and dtype."""
+    x = x.view()
+    x.flags.writeable = False
+    noisy = np.asarray(corruption(x, rng))
+    if noisy.shape != x.shape or noisy.dtype.kind not in "fiub":
+        raise ValueError(
+            f"corruption expected to return numbers of shape {x.shape}, got {noisy.dtype} of shape {noisy.shape}: "
+            f"let {corruption!r} return a noisy array shaped like its argument."
+        )
+    noisy = noisy.astype(x.dtype, copy=False)
+    if not np.isfinite(noisy).all():
+        raise ValueError(
+            f"corruption expected to return finite numbers, got NaN or infinity from {corruption!r}: "
+            "let it return values that the network can take."
+        )
+    return noisy
+
+
 def _check_rising(pair: tuple[float, float], who: str, name: str) -> None:
     try:
         low, high = pair

@@ -9,7 +9,7 @@ is also called `transform`, `decode` `inverse_transform`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from npae.arrays import Array, ArrayLike
 
@@ -19,6 +19,12 @@ Self = TypeVar("Self", bound="Estimator")
 @dataclasses.dataclass(eq=False, repr=False)
 class Estimator:
     """Parameters by name, and everything that follows from `fit`, `encode` and `decode`."""
+
+    kinds: ClassVar[dict[str, type[Estimator]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        if cls.__module__.startswith("npae."):  # what a file may name
+            Estimator.kinds[cls.__name__] = cls
 
     def fit(self: Self, X: ArrayLike, y: Any = None) -> Self:
         """Learn from the rows of X; `y` is ignored."""
@@ -86,6 +92,14 @@ class Estimator:
             raise RuntimeError(
                 f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X)."
             ) from None
+
+    def _kept(self) -> dict[str, Any]:
+        """What a file must keep beside the parameters: all that has been learned and does not follow from the rest."""
+        return {name: value for name, value in vars(self).items() if name.endswith("_")}
+
+    def _woken(self: Self) -> Self:
+        """This model, once its attributes have been set from a file: here it sets those that follow from others."""
+        return self
 
     def __repr__(self) -> str:
         values = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))

@@ -53,6 +53,11 @@ class Loss:
         """The same for arguments that are known to be good, as inside training; the value as an array of shape ()."""
         raise NotImplementedError
 
+    def rows(self, prediction: Array, target: Array) -> Array:
+        """The loss of each row alone, (n,) in float64: its mean is the value, so that rows can be weighted."""
+        pairs = zip(prediction[:, None], target[:, None], strict=True)
+        return np.array([float(self.value_and_gradient(p, t)[0]) for p, t in pairs])
+
     def check_target(self, target: Array) -> None:
         """Raise ValueError if the loss is not defined for this target."""
 

@@ -18,22 +18,27 @@ import numpy as np
 
 from npae.activations import ACTIVATIONS, ELU, LeakyReLU
 from npae.arrays import Array
-from npae.autoencoder import AE, DAE
 from npae.corruptions import CORRUPTIONS
 from npae.estimator import Estimator
 from npae.files import write_whole
+from npae.history import History, Training
 from npae.layers import Dense, Layer, Sequential
 from npae.losses import LOSSES
-from npae.optimizers import OPTIMIZERS
-from npae.parameter import flatten
-from npae.pca import PCA
+from npae.optimizers import OPTIMIZERS, State
 from npae.schedules import Constant, Cosine
-from npae.training import History
 
 FORMAT_VERSION = 1
 
-_ESTIMATORS: dict[str, type[Estimator]] = {c.__name__: c for c in (AE, DAE, PCA)}
-_recipes: list[Any] = [*LOSSES.values(), *OPTIMIZERS.values(), *CORRUPTIONS.values(), Constant, Cosine, History]
+_recipes: list[Any] = [
+    *LOSSES.values(),
+    *OPTIMIZERS.values(),
+    *CORRUPTIONS.values(),
+    Constant,
+    Cosine,
+    History,
+    State,
+    Training,
+]
 _RECIPES: dict[str, Any] = {c.__name__: c for c in _recipes}
 _ACTIVATIONS: dict[str, Any] = {c.__name__: c for c in ACTIVATIONS.values()}
 
@@ -59,11 +64,21 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     ...     load(os.path.join(folder, "pca.npz"))
     PCA(n_components=1)
     """
-    if type(model).__name__ not in _ESTIMATORS or type(model) is not _ESTIMATORS[type(model).__name__]:
+    if type(model).__name__ not in Estimator.kinds or type(model) is not Estimator.kinds[type(model).__name__]:
         raise TypeError(f"save expected a fitted AE, DAE or PCA, got {type(model).__name__}: pass one of these.")
+    text, arrays = packed(model)
+    write_whole(path, lambda stream: np.savez(stream, header=text, **arrays))  # type: ignore[arg-type]
+
+
+def check_savable(model: Estimator) -> None:
+    for name, value in model.get_params().items():
+        _pack(value, name, {})
+
+
+def packed(model: Estimator) -> tuple[Array, dict[str, Array]]:
     model._learned("n_features_in_")
     arrays: dict[str, Array] = {}
-    learned = {k: v for k, v in vars(model).items() if k.endswith("_") and k not in ("encoder_", "decoder_")}
+    learned = model._kept()
     header = {
         "format": "npae",
         "version": FORMAT_VERSION,
@@ -71,8 +86,7 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
         "parameters": {k: _pack(v, k, arrays) for k, v in model.get_params().items()},
         "learned": {k: _pack(v, k, arrays) for k, v in learned.items()},
     }
-    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    write_whole(path, lambda stream: np.savez(stream, header=text, **arrays))  # type: ignore[arg-type]
+    return np.frombuffer(json.dumps(header).encode(), np.uint8), arrays
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -93,13 +107,10 @@ def load(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"the format {header['format']!r}")
         if header["version"] != FORMAT_VERSION:
             raise ValueError(f"format version {header['version']}, while this npae reads {FORMAT_VERSION}")
-        model = _ESTIMATORS[header["class"]](**{k: _unpack(v, arrays) for k, v in header["parameters"].items()})
+        model = Estimator.kinds[header["class"]](**{k: _unpack(v, arrays) for k, v in header["parameters"].items()})
         for name, value in header["learned"].items():
             setattr(model, name, _unpack(value, arrays))
-        if isinstance(model, AE):
-            model.encoder_, model.decoder_ = model.network_.layers
-            flatten(model.network_.parameters())
-        return model
+        return model._woken()
     except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"load expected a file written by npae.save, got {os.fspath(path)!r} with a fault "
@@ -115,6 +126,8 @@ def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
         return value.item()
     if isinstance(value, list | tuple):
         return {type(value).__name__: [_pack(v, name, arrays) for v in value]}
+    if isinstance(value, np.random.Generator):
+        return {"Generator": [json.dumps(value.bit_generator.state)]}
     if isinstance(value, np.ndarray):
         key = f"array{len(arrays)}"
         arrays[key] = value
@@ -151,6 +164,10 @@ def _unpack(value: Any, arrays: dict[str, Array]) -> Any:
     if kind in _RECIPES:
         return _RECIPES[kind](**{k: _unpack(v, arrays) for k, v in content.items()})
     items = [_unpack(v, arrays) for v in content]
+    if kind == "Generator":
+        g = np.random.default_rng()
+        g.bit_generator.state = json.loads(items[0])
+        return g
     if kind == "list":
         return items
     if kind == "tuple":

@@ -17,10 +17,12 @@ class Progress:
         How many there will be.
     verbose : bool or None
         True writes, False does not, None writes only where standard error is a terminal.
+    before : int
+        How many epochs had been done before.
     """
 
-    def __init__(self, epochs: int, verbose: bool | None = None) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, verbose: bool | None = None, before: int = 0) -> None:
+        self.epochs, self.before = epochs, before
         self.terminal = bool(getattr(sys.stderr, "isatty", lambda: False)())
         self.on = self.terminal if verbose is None else bool(verbose)
         self.started = time.perf_counter()
@@ -30,7 +32,7 @@ class Progress:
         if not self.on:
             return
         seconds = time.perf_counter() - self.started
-        left = seconds / done * (self.epochs - done)
+        left = seconds / (done - self.before) * (self.epochs - done)
         validation = "" if validation_loss is None else f"  validation {validation_loss:.4g}"
         self._write(
             f"epoch {done}/{self.epochs}  loss {loss:.4g}{validation}  {seconds:.1f} s  {left:.0f} s left",

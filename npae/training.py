@@ -14,6 +14,10 @@ These are the same kernels on arrays of the same shapes thousands of times over.
 buffers that stay, and then repeated without the Python between them (`kernels.recorded`), wherever
 all parts of the step are known to consist of kernels alone (`only_kernels`).
 
+A network that learns its training data by heart gets worse on others. With `patience` training stops when the
+validation loss has not fallen for so many epochs, and the weights with which it was least come back (Prechelt, 1998,
+"Early stopping - but when?").
+
 Next: `autoencoder.py`, which wraps this loop in `fit`.
 """
 
@@ -22,187 +26,146 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from npae import kernels
 from npae.arrays import Array
+from npae.batches import Batches
 from npae.blocks import evaluate, only_kernels
-from npae.corruptions import Corruption, KeyedNoise, draw_key
-from npae.layers import Layer
-from npae.losses import Loss
-from npae.optimizers import Optimizer, State
+from npae.corruptions import Corruption, KeyedNoise, corrupt, draw_key
+from npae.history import Training
+from npae.optimizers import State
 from npae.parameter import Parameter, flatten
-from npae.progress import Progress
 
-
-@dataclass
-class History:
-    """How training went, a number for each whole epoch.
-
-    Attributes
-    ----------
-    loss : list of float
-        The mean loss over the epoch's batches, while the network was learning from them.
-    validation_loss : list of float
-        The loss on the validation data after the epoch; empty without validation data.
-    learning_rate : list of float
-        The rate of the epoch's last step.
-    seconds : list of float
-        How long the epoch took.
-    stopped : str
-        Why training ended early; empty if it did not.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    stopped: str = ""
-
-    def add(self, loss: float, validation_loss: float | None, learning_rate: float, seconds: float) -> None:
-        """One more epoch is over."""
-        self.loss.append(loss)
-        if validation_loss is not None:
-            self.validation_loss.append(validation_loss)
-        self.learning_rate.append(learning_rate)
-        self.seconds.append(seconds)
-
-    def drop_unfinished(self) -> None:
-        """Forget what an interrupted `add` has left: `seconds` comes last, so an epoch that has it is whole."""
-        for numbers in (self.loss, self.validation_loss, self.learning_rate):
-            del numbers[len(self.seconds) :]
+Step = Callable[[Array, "Array | None"], float]
 
 
 def train(
-    network: Layer,
-    loss: Loss,
-    optimizer: Optimizer,
-    X: Array,
+    training: Training,
+    batches: Batches,
     *,
     epochs: int,
-    batch_size: int,
-    shuffle_rng: np.random.Generator,
-    noise_rng: np.random.Generator,
     corruption: Corruption | None = None,
     validation: tuple[Array, Array] | None = None,
-    progress: Progress,
-) -> History:
-    """Fit `network` to give back the rows of X, in place, and return how it went.
+    patience: int | None = None,
+    after_epoch: Callable[[], bool] = lambda: False,
+) -> None:
+    """Teach the network to give back the rows of `batches`, until the history has `epochs` entries. All in place.
 
     Parameters
     ----------
-    X : array (n, d)
-        Clean data in the network's dtype; read, never written.
     corruption : callable (x, rng) -> x_noisy, optional
         Applied afresh to every batch on its way in.
     validation : (inputs, targets), optional
         Evaluated after every epoch.
+    patience : int, optional
+        How many epochs to wait for a lower validation loss; at the end the best weights come back.
+    after_epoch : callable () -> bool, optional
+        Called when the history has an epoch's entry; True ends training.
 
     Raises
     ------
     RuntimeError
         If the loss or a parameter stops being finite. Ctrl-C raises nothing: training ends there, and
-        the history says so.
+        the history says so. What `after_epoch` raises comes through.
     """
-    parameters = [flatten(network.parameters())]
-    state = optimizer.init(parameters, steps=epochs * math.ceil(len(X) / batch_size))
-    step = _steps(network, loss, optimizer, parameters, state, X, noise_rng, corruption)
-    history = History()
-    epoch, rate = 0, 0.0
+    history, vector = training.history, flatten(training.network.parameters())
+    if training.last is not None:
+        vector.value[:], training.last = training.last, None
+    step = _steps(training, vector, batches, corruption)
+    history.stopped = ""
     try:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is reported below
-            for epoch in range(1, epochs + 1):
-                started, total = time.perf_counter(), 0.0
-                order = shuffle_rng.permutation(len(X))
-                for first in range(0, len(X), batch_size):
-                    rows = order[first : first + batch_size]
-                    rate = optimizer.rate(state)
-                    value = step(rows)
-                    if not math.isfinite(value):
-                        raise _diverged(f"a loss of {value}", epoch, rate)
-                    total += value * len(rows)
-                if not np.isfinite(parameters[0].value).all():
-                    raise _diverged("a parameter that is not finite", epoch, rate)
-                held_out = None if validation is None else evaluate(network, loss, *validation)
-                if held_out is not None and not math.isfinite(held_out):
-                    raise _diverged(f"a validation loss of {held_out}", epoch, rate)
-                history.add(total / len(X), held_out, rate, time.perf_counter() - started)
-                progress.epoch(epoch, history.loss[-1], held_out)
+        while len(history.loss) < epochs and not history.stopped:
+            training.whole, started = False, time.perf_counter()
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is reported
+                mean, held_out, rate = _epoch(step, training, vector, batches, validation)
+            history.add(mean, held_out, rate, time.perf_counter() - started)
+            if patience is not None:
+                _keep_the_best(vector, training, patience)
+            training.whole = True
+            if after_epoch() and not history.stopped:
+                history.stopped = f"by a callback after epoch {len(history.loss)}"
     except KeyboardInterrupt:
         history.drop_unfinished()
-        history.stopped = f"interrupted in epoch {epoch}"
-        progress.stopped(f"{history.stopped}: the model keeps what it has learned")
-    return history
+        history.stopped = f"interrupted in epoch {len(history.loss) + (not training.whole)}"
+    finally:
+        if training.best is not None:
+            training.last, vector.value[:] = vector.value.copy(), training.best
 
 
-def _steps(
-    network: Layer,
-    loss: Loss,
-    optimizer: Optimizer,
-    parameters: list[Parameter],
-    state: State,
-    X: Array,
-    noise_rng: np.random.Generator,
-    corruption: Corruption | None,
-) -> Callable[[Array], float]:
-    """A function of row numbers that trains the network on these rows of X and returns the loss."""
-    kernel = kernels.of(X, parameters[0].value)
+def _epoch(
+    step: Step, training: Training, vector: Parameter, batches: Batches, validation: tuple[Array, Array] | None
+) -> tuple[float, float | None, float]:
+    """One pass over the data: the mean loss over all rows, the validation loss, and the last learning rate."""
+    total, n, rate = 0.0, 0, 0.0
+    for item, weight in batches.epoch(training.shuffle_rng):
+        rate = training.optimizer.rate(training.state)
+        value = step(item, weight)
+        if not math.isfinite(value):
+            raise _diverged(f"a loss of {value}", training, rate)
+        total, n = total + value * len(item), n + len(item)
+    if n == 0:
+        raise ValueError("training expected batches in every epoch, got none: let __iter__ begin anew each time.")
+    if not np.isfinite(vector.value).all():
+        raise _diverged("a parameter that is not finite", training, rate)
+    held_out = None if validation is None else evaluate(training.network, training.loss, *validation)
+    if held_out is not None and not math.isfinite(held_out):
+        raise _diverged(f"a validation loss of {held_out}", training, rate)
+    return total / n, held_out, rate
+
+
+def _keep_the_best(vector: Parameter, training: Training, patience: int) -> None:
+    history = training.history
+    epoch, best = len(history.loss), history.best_epoch
+    if best is None or history.validation_loss[-1] < history.validation_loss[best - 1]:
+        history.best_epoch, training.best = epoch, vector.value.copy()
+    elif epoch - best >= patience:
+        history.stopped = f"no lower validation loss in {patience} epochs after epoch {best}"
+
+
+def _steps(training: Training, vector: Parameter, batches: Batches, corruption: Corruption | None) -> Step:
+    """A function of a batch's item that trains the network on its rows and returns the loss."""
+    network, loss, optimizer = training.network, training.loss, training.optimizer
+    parameters, state = [vector], training.state
     noise = corruption if isinstance(corruption, KeyedNoise) and only_kernels(corruption) else None
     key = np.zeros(1, np.uint64)
     repeated: dict[int, tuple[Array, Callable[[], Array]]] = {}  # for a full batch, and for what is left at the end
     repeatable = only_kernels(network, loss, optimizer) and corruption is noise
 
-    def on(rows: Array, downhill: Callable[[list[Parameter], State], None]) -> Array:
-        x = kernel.take(X, rows)
+    def on(item: Array, weight: Array | None, downhill: Callable[[list[Parameter], State], None]) -> Array:
+        x = batches.rows(item)
         x_in = x
         if noise is not None:
             x_in = noise.apply(x, key)
         elif corruption is not None:
-            x_in = corrupt(corruption, x, noise_rng)
+            x_in = corrupt(corruption, x, training.noise_rng)
         x_hat = network.forward(x_in)
         value, grad = loss.value_and_gradient(x_hat, x)
+        if weight is not None:  # both are means over rows: each row's share is multiplied by its weight
+            value, grad = np.mean(weight * loss.rows(x_hat, x)), grad * weight[:, None]
         network.backward_parameters(grad)
         downhill(parameters, state)
         return value
 
-    def step(rows: Array) -> float:
+    def step(item: Array, weight: Array | None) -> float:
         if noise is not None:
-            key[:] = draw_key(noise_rng)
-        if not repeatable:
-            return float(on(rows, optimizer.step))
-        if len(rows) not in repeated:
-            place = np.empty(len(rows), np.int64)
-            repeated[len(rows)] = place, kernel.recorded(lambda: on(place, optimizer.apply))
-        place, again = repeated[len(rows)]
-        place[:] = rows
+            key[:] = draw_key(training.noise_rng)
+        if not repeatable or weight is not None or (len(item) not in repeated and len(repeated) == 2):
+            return float(on(item, weight, optimizer.step))
+        if len(item) not in repeated:
+            place = batches.place(item)
+            repeated[len(item)] = place, kernels.of(vector.value).recorded(lambda: on(place, None, optimizer.apply))
+        place, again = repeated[len(item)]
+        place[:] = item
         optimizer.prepare(state)
         return float(again())
 
     return step
 
 
-def corrupt(corruption: Corruption, x: Array, rng: np.random.Generator) -> Array:
-    """corruption(x, rng), held to its contract: x unchanged, the result of x's shape and dtype."""
-    x = x.view()
-    x.flags.writeable = False
-    noisy = np.asarray(corruption(x, rng))
-    if noisy.shape != x.shape or noisy.dtype.kind not in "fiub":
-        raise ValueError(
-            f"corruption expected to return numbers of shape {x.shape}, got {noisy.dtype} of shape {noisy.shape}: "
-            f"let {corruption!r} return a noisy array shaped like its argument."
-        )
-    noisy = noisy.astype(x.dtype, copy=False)
-    if not np.isfinite(noisy).all():
-        raise ValueError(
-            f"corruption expected to return finite numbers, got NaN or infinity from {corruption!r}: "
-            "let it return values that the network can take."
-        )
-    return noisy
-
-
-def _diverged(what: str, epoch: int, rate: float) -> RuntimeError:
+def _diverged(what: str, training: Training, rate: float) -> RuntimeError:
+    epoch = len(training.history.loss) + 1
     return RuntimeError(
         f"training expected a finite loss, got {what} in epoch {epoch}: it diverged. Lower the learning rate "
         f"(now {rate:g}), scale the data to around [0, 1] or unit variance, or bound the output with 'sigmoid'."

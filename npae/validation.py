@@ -26,11 +26,13 @@ def as_table(
     name: str = "X",
     width: int | None = None,
     dtype: DTypeLike | None = None,
+    in_place: bool = False,
 ) -> Array:
     """`X` as a C-ordered (n, d) array of finite float32 or float64; the same array where it is one already.
 
     Lists, integers, booleans and any memory layout are taken. Where `dtype` is None, float32 and float64
-    stay what they are and other numbers become the smallest of the two that holds them.
+    stay what they are and other numbers become the smallest of the two that holds them. With `in_place` X is checked
+    as if it were converted, a stretch at a time, and returned as it is.
 
     Raises
     ------
@@ -53,12 +55,12 @@ def as_table(
     wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
     if wanted.kind != "f" or wanted.itemsize not in (4, 8):
         wanted = np.dtype(np.float64)
-    if raw.dtype == wanted and raw.flags.c_contiguous:
+    if in_place or (raw.dtype == wanted and raw.flags.c_contiguous):
         table = raw
     else:
         with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite: refused below
             table = np.ascontiguousarray(raw, dtype=wanted)
-    _refuse_non_finite(table, who, name)
+    _refuse_non_finite(table, wanted, who, name)
     return table
 
 
@@ -79,15 +81,33 @@ def as_numbers(x: ArrayLike, who: str, name: str = "X", *, complex_too: bool = F
     return raw
 
 
-def _refuse_non_finite(table: Array, who: str, name: str) -> None:
+def _refuse_non_finite(table: Array, dtype: np.dtype[Any], who: str, name: str) -> None:
     for start in range(0, len(table), _ROWS_AT_A_TIME):
-        finite = np.isfinite(table[start : start + _ROWS_AT_A_TIME])
+        with np.errstate(over="ignore"):
+            numbers = table[start : start + _ROWS_AT_A_TIME].astype(dtype, copy=False)
+        finite = np.isfinite(numbers)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
             raise ValueError(
-                f"{who} expected finite {name}, got {table[start + row, column]} at row {start + row}, "
-                f"column {column} (as {table.dtype}): remove or fill such values first."
+                f"{who} expected finite {name}, got {numbers[row, column]} at row {start + row}, "
+                f"column {column} (as {dtype}): remove or fill such values first."
             )
+
+
+def as_weights(sample_weight: Any, n: int, who: str) -> Array:
+    """`sample_weight` as float64 of shape (n,): how often each row counts."""
+    w = as_numbers(sample_weight, who, "sample_weight")
+    if w.shape != (n,):
+        raise ValueError(
+            f"{who} expected sample_weight of shape ({n},), one for each row, got {w.shape}: pass as many."
+        )
+    w = w.astype(np.float64)
+    if not (np.isfinite(w).all() and (w >= 0).all() and w.any()):
+        raise ValueError(
+            f"{who} expected sample_weight finite, >= 0 and not all 0, got values from {w.min()} to {w.max()}: "
+            "leave rows out by 0, count them twice by 2."
+        )
+    return w
 
 
 def as_pair(a: ArrayLike, b: ArrayLike, who: str) -> tuple[Array, Array]:

@@ -25,6 +25,13 @@ def off_zero(low=KINK_MARGIN, high=3.0):
     return numbers(low, high) | numbers(-high, -low)
 
 
+def table(n=60, d=6, seed=0, dtype=np.float64):
+    """Correlated columns in [0, 1]: three hidden causes and a little noise."""
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, 3)) @ rng.random((3, d)) + 0.05 * rng.random((n, d))
+    return (X / X.max()).astype(dtype)
+
+
 def batches(width=None, elements=None, rows=None):
     """Float64 arrays (n, d), one row and one column included."""
     shape = st.tuples(

@@ -23,15 +23,15 @@ FLOORS = [
     {"kernels"},
     {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files"},
     {"layers", "activations", "losses", "optimizers", "corruptions", "estimator"},
-    {"networks", "blocks", "training", "pca"},
+    {"networks", "blocks", "batches", "history", "pca"},
+    {"training", "persistence"},
+    {"fitting"},
     {"autoencoder"},
-    {"persistence"},
 ]
 NEIGHBOURS = {
     "gradcheck": {"parameter", "validation"},
     "schedules": {"validation"},
     "activations": {"layers"},
-    "training": {"blocks"},
 }
 SHEDS = {"datasets": {"arrays", "files"}, "plots": {"arrays", "validation", "layers", "pca", "autoencoder"}}
 

@@ -1,26 +1,15 @@
 """The estimators: what they learn, and how they behave in a program."""
 
 import copy
-import os
 import pickle
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import table
 
 import npae
 
 pytestmark = pytest.mark.usefixtures("backend")
-
-
-def table(n=60, d=6, seed=0, dtype=np.float64):
-    """Correlated columns in [0, 1]: three hidden causes and a little noise."""
-    rng = np.random.default_rng(seed)
-    X = rng.random((n, 3)) @ rng.random((3, d)) + 0.05 * rng.random((n, d))
-    return (X / X.max()).astype(dtype)
 
 
 QUICK = {"hidden": (7,), "latent_dim": 2, "epochs": 2, "batch_size": 16, "random_state": 0}
@@ -291,67 +280,7 @@ def test_objects_may_stand_for_every_name():
     assert ae.encoder_.layers[1] is not ae.activation
 
 
-# --- interruptions --------------------------------------------------------------------------------------
-
-
-class Interrupting(npae.MaskingNoise):
-    """Presses Ctrl-C in the third batch."""
-
-    calls = 0
-
-    def __call__(self, x, rng):
-        type(self).calls += 1
-        if type(self).calls == 3:
-            raise KeyboardInterrupt
-        return super().__call__(x, rng)
-
-
-def test_ctrl_c_ends_the_fit_with_a_usable_model(capsys):
-    Interrupting.calls = 0
-    X = table()
-    dae = npae.DAE(**(QUICK | {"batch_size": 30, "epochs": 50, "verbose": True}), corruption=Interrupting()).fit(X)
-    assert dae.history_.stopped == "interrupted in epoch 2"
-    assert len(dae.history_.loss) == 1
-    assert np.isfinite(dae.reconstruct(X)).all()
-    assert "interrupted in epoch 2: the model keeps what it has learned" in capsys.readouterr().err
-
-
-def test_an_interrupt_in_the_middle_of_an_entry_leaves_whole_epochs():
-    class Interrupting(list):
-        def append(self, value):
-            if len(self) == 1:
-                raise KeyboardInterrupt
-            super().append(value)
-
-    history = npae.History(learning_rate=Interrupting())
-    history.add(1.0, 2.0, 0.1, 0.5)
-    with pytest.raises(KeyboardInterrupt):
-        history.add(0.5, 1.0, 0.1, 0.5)
-    history.drop_unfinished()
-    assert (history.loss, history.validation_loss, history.learning_rate) == ([1.0], [2.0], [0.1])
-
-
-LONG_FIT = """
-import numpy as np, npae
-X = np.random.default_rng(0).random((500, 20))
-ae = npae.AE(hidden=(30,), latent_dim=4, epochs=1_000_000, random_state=0, verbose=True).fit(X)
-assert np.isfinite(ae.reconstruct(X)).all() and len(ae.history_.loss) == len(ae.history_.seconds) >= 1
-print(npae.backend_name(), ae.history_.stopped)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a POSIX signal")
-def test_a_real_ctrl_c_ends_a_real_fit(backend):
-    environment = os.environ | {"NPAE_BACKEND": backend, "PYTHONPATH": str(Path(npae.__file__).parent.parent)}
-    command = [sys.executable, "-c", LONG_FIT]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as fit:
-        for line in fit.stderr:
-            if line.startswith("epoch 20/"):
-                break
-        fit.send_signal(signal.SIGINT)
-        out, err = fit.communicate(timeout=60)
-    assert fit.returncode == 0, err
-    assert out.startswith(f"{backend} interrupted in epoch ")
+# --- divergence ---------------------------------------------------------------------------------------
 
 
 def test_divergence_names_the_epoch_and_remedies_and_keeps_the_earlier_fit():
