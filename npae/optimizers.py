@@ -90,7 +90,8 @@ class Optimizer:
             as_count(steps, f"{who}.init", "steps", at_least=0)
         elif isinstance(self.learning_rate, Schedule) and not isinstance(self.learning_rate, Constant):
             raise ValueError(
-                f"{who}.init expected the number of steps for {self.learning_rate}, got None: pass steps=..."
+                f"{who}.init expected the number of steps for {self.learning_rate}, got None: pass steps=..., or, in a "
+                "fit, batches whose __len__ is known."
             )
         m = [tuple(aligned(p.value.shape, p.value.dtype, fill=0) for _ in range(moments)) for p in parameters]
         return State(0, steps, m, np.zeros(numbers))
