@@ -16,7 +16,7 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike, RandomState
-from npae.validation import as_generator, as_numbers, as_real
+from npae.validation import as_generator, as_numbers, as_pair_of, as_real
 
 Corruption: TypeAlias = "Callable[[Array, np.random.Generator], Array]"
 
@@ -173,10 +173,7 @@ def corrupt(corruption: Corruption, x: Array, rng: np.random.Generator) -> Array
 
 
 def _check_rising(pair: tuple[float, float], who: str, name: str) -> None:
-    try:
-        low, high = pair
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{who} expected {name} as two numbers, got {pair!r}: pass (0, 1), for example.") from error
+    low, high = as_pair_of(pair, who, name, "two numbers", "(0, 1)")
     if as_real(low, who, name) >= as_real(high, who, name):
         raise ValueError(f"{who} expected {name} as two rising numbers, got {pair!r}: put the smaller one first.")
 

@@ -26,7 +26,7 @@ from npae.parameter import flatten
 from npae.persistence import check_savable, save
 from npae.progress import Progress
 from npae.training import train
-from npae.validation import as_count, as_dtype, as_generator, as_member, as_table
+from npae.validation import as_count, as_dtype, as_flag, as_generator, as_member, as_path, as_table
 
 Callback: TypeAlias = "Callable[[Any, int, dict[str, float]], object]"
 """Called as callback(model, epoch, logs); True ends training."""
@@ -53,7 +53,9 @@ def learn(
     corruption = model._corruption()
     watchers, (path, every) = as_callbacks(callbacks, who), as_checkpoint(checkpoint, checkpoint_every, who)
 
-    old: Training | None = copy.deepcopy(before.get("training_")) if resume else None
+    verbose = None if model.verbose is None else as_flag(model.verbose, who, "verbose")
+
+    old: Training | None = copy.deepcopy(before.get("training_")) if as_flag(resume, who, "resume") else None
     loss = old.loss if old else as_member(model.loss, Loss, LOSSES, who, "loss")
     done = len(old.history.loss) if old else 0
     until = done + epochs if epochs else planned
@@ -82,7 +84,7 @@ def learn(
         as_generator(model.random_state, who).spawn(4)  # yours moves on only now that nothing can be refused any more
 
     model._adopt(training, batches.width)
-    watch = Watch(model, training, until, Progress(until, model.verbose, done), watchers, path, every)
+    watch = Watch(model, training, until, Progress(until, verbose, done), watchers, path, every)
     try:
         train(
             training, batches, epochs=until, corruption=corruption, validation=held_out, patience=patience,
@@ -160,11 +162,8 @@ def as_checkpoint(path: Any, every: Any, who: str) -> tuple[str | None, int]:
     every = as_count(every, who, "checkpoint_every")
     if path is None:
         return None, every
-    try:
-        path = os.fsdecode(path)
-    except TypeError as error:
-        raise TypeError(f"{who} expected checkpoint as a path, got {path!r}: pass 'model.npz', for example.") from error
-    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+    path = as_path(path, who, "checkpoint")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise ValueError(
             f"{who} expected checkpoint as a file in a folder that exists, got {path!r}: make the folder first."
         )

@@ -26,7 +26,7 @@ import numpy as np
 
 from npae.arrays import Array, ArrayLike, RandomState
 from npae.parameter import Parameter
-from npae.validation import as_count, as_generator, as_real, as_table
+from npae.validation import as_count, as_flag, as_generator, as_real, as_table
 
 TOLERANCE = {"central": 1e-7, "complex": 1e-12}
 STEP = {"central": 1e-5, "complex": 1e-20}
@@ -169,8 +169,9 @@ def check_gradients(
     (True, ['input', 'W', 'b'])
     """
     who = "check_gradients"
-    if method not in ("central", "complex"):
+    if not isinstance(method, str) or method not in ("central", "complex"):
         raise ValueError(f"{who} expected method 'central' or 'complex', got {method!r}: choose one of these.")
+    verbose = as_flag(verbose, who, "verbose")
     limit = None if max_elements is None else as_count(max_elements, who, "max_elements")
     h = as_real(STEP[method] if step is None else step, who, "step", low=0, without=0)
     tolerance = as_real(TOLERANCE[method] if tolerance is None else tolerance, who, "tolerance", low=0)
@@ -252,7 +253,7 @@ def _problem(
             f"{who} expected a layer, a loss or a fitted estimator, got {type(model).__name__}: "
             "give it `forward`, `backward` and `parameters`."
         )
-    if loss is not None and not callable(loss):
+    if loss is not None and (not callable(loss) or isinstance(loss, type)):
         raise TypeError(f"{who} expected loss as an object such as npae.MSE(), got {loss!r}: pass one.")
     if (loss is None) != (target is None):
         raise ValueError(

@@ -28,7 +28,7 @@ from npae import kernels
 from npae.arrays import Array, ArrayLike
 from npae.initializers import INITIALIZERS
 from npae.parameter import Parameter
-from npae.validation import as_count, as_dtype, as_generator, as_input
+from npae.validation import as_count, as_dtype, as_generator, as_input, as_numbers
 
 
 class Layer:
@@ -81,13 +81,13 @@ def recall(layer: Layer, memory: Array | None, grad_y: ArrayLike, width: int | N
             f"{type(layer).__name__}.backward expected a forward pass before it, got none: call forward(x) first."
         )
     shape = (memory.shape[0], memory.shape[1] if width is None else width)
-    grad_y = np.asarray(grad_y, dtype=memory.dtype)
+    grad_y = as_numbers(grad_y, f"{type(layer).__name__}.backward", "grad_y", complex_too=memory.dtype.kind == "c")
     if grad_y.shape != shape:
         raise ValueError(
             f"{type(layer).__name__}.backward expected grad_y of shape {shape}, got {grad_y.shape}: "
             "pass the gradient of what the last forward returned."
         )
-    return memory, grad_y
+    return memory, grad_y.astype(memory.dtype, copy=False)
 
 
 class Dense(Layer):
@@ -134,7 +134,7 @@ class Dense(Layer):
     ) -> None:
         self.n_in = as_count(n_in, "Dense", "n_in")
         self.n_out = as_count(n_out, "Dense", "n_out")
-        if init not in INITIALIZERS:
+        if not isinstance(init, str) or init not in INITIALIZERS:
             raise ValueError(f"Dense expected init as one of {sorted(INITIALIZERS)}, got {init!r}: choose one.")
         W = INITIALIZERS[init](as_generator(rng, "Dense"), self.n_in, self.n_out, as_dtype(dtype, "Dense"))
         self.W = Parameter(W, "W")

@@ -28,7 +28,7 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
-from npae.validation import as_count, as_pair, as_real
+from npae.validation import as_count, as_pair, as_pair_of, as_real
 
 
 class Loss:
@@ -174,12 +174,7 @@ class SSIM(Loss):
     data_range: float = 1.0
 
     def __post_init__(self) -> None:
-        try:
-            height, width = self.image_shape
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"SSIM expected image_shape as (height, width), got {self.image_shape!r}: pass two whole numbers."
-            ) from error
+        height, width = as_pair_of(self.image_shape, "SSIM", "image_shape", "(height, width)", "(28, 28)")
         shape = as_count(height, "SSIM", "height"), as_count(width, "SSIM", "width")
         object.__setattr__(self, "image_shape", shape)
         as_count(self.window, "SSIM", "window")

@@ -25,7 +25,7 @@ from npae import kernels
 from npae.arrays import Array, aligned
 from npae.parameter import Parameter
 from npae.schedules import Constant, Schedule
-from npae.validation import as_count, as_real
+from npae.validation import as_count, as_flag, as_real
 
 
 @dataclass
@@ -66,6 +66,12 @@ class Optimizer:
 
     def step(self, parameters: Sequence[Parameter], state: State) -> None:
         """One step down the gradient: changes every `.value` and the state in place."""
+        _check_parameters(parameters, f"{type(self).__name__}.step")
+        if not isinstance(state, State) or len(state.moments) != len(parameters):
+            raise TypeError(
+                f"{type(self).__name__}.step expected the state that init returned for its parameters, got {state!r}: "
+                "pass state = optimizer.init(parameters)."
+            )
         self.prepare(state)
         self.apply(parameters, state)
 
@@ -86,6 +92,7 @@ class Optimizer:
 
     def _state(self, parameters: Sequence[Parameter], steps: int | None, moments: int, numbers: int) -> State:
         who = type(self).__name__
+        _check_parameters(parameters, f"{who}.init")
         if steps is not None:
             as_count(steps, f"{who}.init", "steps", at_least=0)
         elif isinstance(self.learning_rate, Schedule) and not isinstance(self.learning_rate, Constant):
@@ -137,7 +144,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         as_real(self.momentum, "SGD", "momentum", low=0, high=1, without=1)
-        if self.nesterov and self.momentum == 0:
+        if as_flag(self.nesterov, "SGD", "nesterov") and self.momentum == 0:
             raise ValueError("SGD expected momentum > 0 with nesterov=True, got 0: pass momentum=0.9, for example.")
 
     def init(self, parameters: Sequence[Parameter], steps: int | None = None) -> State:
@@ -216,6 +223,11 @@ class Adam(Optimizer):
     def apply(self, parameters: Sequence[Parameter], state: State) -> None:
         for p, (m, v) in zip(parameters, state.moments, strict=True):
             kernels.of(p.value, p.grad).adam(p.value, p.grad, m, v, state.numbers)
+
+
+def _check_parameters(parameters: Sequence[Parameter], who: str) -> None:
+    if not isinstance(parameters, list | tuple) or not all(isinstance(p, Parameter) for p in parameters):
+        raise TypeError(f"{who} expected a list of parameters, got {parameters!r}: pass network.parameters(), say.")
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}

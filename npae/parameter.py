@@ -30,6 +30,8 @@ class Parameter:
     name : str
         Where it belongs: "W" in a layer, "0.W" in the first layer of a `Sequential`.
 
+    Raises TypeError if the value is not a floating array.
+
     Example
     -------
     >>> import numpy as np
@@ -38,6 +40,9 @@ class Parameter:
     """
 
     def __init__(self, value: Array, name: str) -> None:
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fc":
+            kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+            raise TypeError(f"Parameter expected value as a floating array, got {kind}: pass np.zeros(3), for example.")
         self.value = value
         self.grad = np.zeros_like(value)
         self.name = name

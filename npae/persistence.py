@@ -26,6 +26,7 @@ from npae.layers import Dense, Layer, Sequential
 from npae.losses import LOSSES
 from npae.optimizers import OPTIMIZERS, State
 from npae.schedules import Constant, Cosine
+from npae.validation import as_path
 
 FORMAT_VERSION = 1
 
@@ -66,6 +67,7 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     """
     if type(model).__name__ not in Estimator.kinds or type(model) is not Estimator.kinds[type(model).__name__]:
         raise TypeError(f"save expected a fitted AE, DAE or PCA, got {type(model).__name__}: pass one of these.")
+    path = as_path(path, "save")
     text, arrays = packed(model)
     write_whole(path, lambda stream: np.savez(stream, header=text, **arrays))  # type: ignore[arg-type]
 
@@ -99,6 +101,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     OSError
         If there is no such file or it cannot be read.
     """
+    path = as_path(path, "load")
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}

@@ -6,6 +6,7 @@ Every message has three parts: what was expected, what came, and what to do abou
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -178,14 +179,47 @@ def as_real(
     return number
 
 
+def as_flag(value: Any, who: str, name: str) -> bool:
+    """`value` as True or False; 1 and 0 will do."""
+    if isinstance(value, bool | np.bool_ | int) and value in (0, 1):
+        return bool(value)
+    raise TypeError(
+        f"{who} expected {name} as True or False, got {value!r} ({type(value).__name__}): pass one of them."
+    )
+
+
+def as_pair_of(value: Any, who: str, name: str, what: str, example: str) -> tuple[Any, Any]:
+    """`value` as two things."""
+    if not isinstance(value, tuple | list | np.ndarray) or len(value) != 2:
+        raise ValueError(f"{who} expected {name} as {what}, got {value!r}: pass {example}, for example.")
+    first, second = value
+    return first, second
+
+
+def as_path(value: Any, who: str, name: str = "path") -> str:
+    """`value` as the name of a file."""
+    try:
+        path = os.fsdecode(value)
+    except (TypeError, ValueError):
+        path = None
+    if path is None:
+        raise TypeError(f"{who} expected {name} as a path, got {value!r}: pass 'model.npz', for example.")
+    if not os.path.basename(path) or "\0" in path or os.path.isdir(path):
+        raise ValueError(
+            f"{who} expected {name} as the path of a file, got {path!r}: give it a name, such as model.npz."
+        )
+    return path
+
+
 def as_dtype(value: Any, who: str) -> np.dtype[Any]:
     """`value` as the dtype float32 or float64."""
-    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+    if isinstance(value, str | type | np.dtype):
         try:
-            if value is not None and np.dtype(value) == dtype:
-                return dtype
-        except TypeError:  # not the name of any dtype
-            break
+            named = np.dtype(value)
+        except (TypeError, ValueError, SyntaxError, Warning):  # not the name of any dtype
+            named = np.dtype(object)
+        if named in (np.dtype(np.float32), np.dtype(np.float64)):
+            return named
     raise ValueError(f"{who} expected dtype float32 or float64, got {value!r}: choose one of these.")
 
 

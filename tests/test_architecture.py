@@ -33,7 +33,10 @@ NEIGHBOURS = {
     "schedules": {"validation"},
     "activations": {"layers"},
 }
-SHEDS = {"datasets": {"arrays", "files"}, "plots": {"arrays", "validation", "layers", "pca", "autoencoder"}}
+SHEDS = {
+    "datasets": {"arrays", "files", "validation"},
+    "plots": {"arrays", "validation", "layers", "pca", "autoencoder"},
+}
 
 
 def rooms():

@@ -84,7 +84,7 @@ def test_a_memory_map_of_many_blocks_is_read_block_by_block(tmp_path, monkeypatc
     for epoch in (seen[:30], seen[30:]):
         rows = np.concatenate(epoch)
         np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(X, axis=0))
-        where = [np.flatnonzero((X == row).all(axis=1))[0] // 10 for row in rows]
+        where = [np.flatnonzero((row == X).all(axis=1))[0] // 10 for row in rows]
         assert all(len(set(where[i : i + 20])) <= 2 for i in range(0, 600, 20))
     assert not np.array_equal(np.concatenate(seen[:30]), np.concatenate(seen[30:]))
     assert np.isfinite(dae.reconstruct(X_map)).all()

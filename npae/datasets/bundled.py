@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from npae.arrays import Array
+from npae.validation import as_flag
 
 
 def digits(labels: bool = False) -> tuple[Array, ...]:
@@ -32,6 +33,7 @@ def digits(labels: bool = False) -> tuple[Array, ...]:
     >>> X_train.shape, X_test.shape, y_test[:5].tolist()
     ((10000, 784), (2000, 784), [7, 2, 1, 0, 4])
     """
+    labels = as_flag(labels, "digits", "labels")
     with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as data:
         X = tuple(data[f"{part}_images"].astype(np.float32) / np.float32(255) for part in ("train", "test"))
         y = tuple(data[f"{part}_labels"] for part in ("train", "test"))

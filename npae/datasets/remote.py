@@ -18,6 +18,7 @@ import numpy as np
 
 from npae.arrays import Array
 from npae.files import write_whole
+from npae.validation import as_flag
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -64,6 +65,7 @@ def mnist(labels: bool = False) -> tuple[Array, ...]:
     -------
     >>> X_train, X_test = npae.datasets.mnist()  # doctest: +SKIP
     """
+    labels = as_flag(labels, "mnist", "labels")
     X = tuple(_images(name) for name in FILES if "images" in name)
     return X + tuple(_file(name, 8) for name in FILES if "labels" in name) if labels else X
 

@@ -174,7 +174,7 @@ def _choose() -> Backend:
 
 
 def _load(name: str, source: str = "use_backend") -> Backend:
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise ValueError(f"{source} expected one of {BACKENDS}, got {name!r}: choose one of these.")
     if name == "numpy":
         return numpy_backend
