@@ -183,9 +183,7 @@ def as_flag(value: Any, who: str, name: str) -> bool:
     """`value` as True or False; 1 and 0 will do."""
     if isinstance(value, bool | np.bool_ | int) and value in (0, 1):
         return bool(value)
-    raise TypeError(
-        f"{who} expected {name} as True or False, got {value!r} ({type(value).__name__}): pass one of them."
-    )
+    raise TypeError(f"{who} expected {name} as True or False, got {value!r} ({type(value).__name__}): pass a bool.")
 
 
 def as_pair_of(value: Any, who: str, name: str, what: str, example: str) -> tuple[Any, Any]:
@@ -205,9 +203,7 @@ def as_path(value: Any, who: str, name: str = "path") -> str:
     if path is None:
         raise TypeError(f"{who} expected {name} as a path, got {value!r}: pass 'model.npz', for example.")
     if not os.path.basename(path) or "\0" in path or os.path.isdir(path):
-        raise ValueError(
-            f"{who} expected {name} as the path of a file, got {path!r}: give it a name, such as model.npz."
-        )
+        raise ValueError(f"{who} expected {name} as the path of a file, got {path!r}: pass 'model.npz', for example.")
     return path
 
 
