@@ -29,6 +29,7 @@ from npae.arrays import Array, ArrayLike, RandomState
 from npae.blocks import evaluate, in_blocks
 from npae.corruptions import CORRUPTIONS, Corruption
 from npae.estimator import Estimator
+from npae.frames import check_names, column_names
 from npae.layers import Sequential
 from npae.losses import BCE, LOSSES, Loss
 from npae.networks import copied, mirrored
@@ -94,6 +95,8 @@ class AE(Estimator):
     history_ : History
     n_features_in_ : int
         d.
+    feature_names_in_ : array (d,) of str
+        The names of X's columns, where X is a DataFrame that has them.
 
     Example
     -------
@@ -154,10 +157,12 @@ class AE(Estimator):
         if isinstance(self.encoder, Sequential):  # your own network decides what X must be
             own = self.encoder.parameters()
             width, dtype = self.encoder.n_in, own[0].value.dtype if dtype is None and own else dtype
+        names = column_names(X, who)
         X = as_table(X, who, width=width, dtype=dtype)
         loss.check_target(X)
         held_out = None
         if validation is not None:
+            check_names(validation, names, who, "validation")
             V = as_table(validation, who, name="validation", width=X.shape[1], dtype=X.dtype)
             loss.check_target(V)
             held_out = (V if corruption is None else corrupt(corruption, V, validation_rng), V)
@@ -179,7 +184,8 @@ class AE(Estimator):
             progress=Progress(epochs, self.verbose),
         )
         self.network_, (self.encoder_, self.decoder_) = network, network.layers
-        self.loss_, self.history_, self.n_features_in_ = loss, history, X.shape[1]
+        self.loss_, self.history_ = loss, history
+        self._remember(X.shape[1], names)
         return self
 
     def encode(self, X: ArrayLike) -> Array:
@@ -188,7 +194,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
-        return in_blocks(encoder.forward, self._table(X, "X", self.n_features_in_), encoder)
+        return in_blocks(encoder.forward, self._table(X), encoder)
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
@@ -196,7 +202,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if Z is not (n, latent_dim) finite numbers.
         """
         decoder: Sequential = self._learned("decoder_")
-        Z = self._table(Z, "Z", decoder.n_in or self.encoder_.n_out)
+        Z = as_table(Z, type(self).__name__, name="Z", width=self._n_features_out, dtype=self._dtype)
         return in_blocks(lambda z: self.loss_.link(decoder.forward(z)), Z, decoder, self.loss_)
 
     def reconstruct(self, X: ArrayLike) -> Array:
@@ -205,7 +211,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         network: Sequential = self._learned("network_")
-        X = self._table(X, "X", self.n_features_in_)
+        X = self._table(X)
         return in_blocks(lambda x: self.loss_.link(network.forward(x)), X, network, self.loss_)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
@@ -223,15 +229,20 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not as in fit.
         """
         network: Sequential = self._learned("network_")
-        X = self._table(X, "X", self.n_features_in_)
+        X = self._table(X)
         self.loss_.check_target(X)
         return Objective(network, self.loss_, X, X)
 
     def _corruption(self) -> Corruption | None:
         return None
 
-    def _table(self, X: ArrayLike, name: str, width: int | None) -> Array:
-        return as_table(X, type(self).__name__, name=name, width=width, dtype=self.network_.dtype)
+    @property
+    def _n_features_out(self) -> int:
+        return self.encoder_.n_out or self.n_features_in_  # layers without a width of their own keep that of X
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return self.network_.dtype
 
     def _build(self, d: int, dtype: DTypeLike, loss: Loss, rng: np.random.Generator) -> Sequential:
         """Encoder and decoder, end to end."""

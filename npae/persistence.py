@@ -68,7 +68,7 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
         "format": "npae",
         "version": FORMAT_VERSION,
         "class": type(model).__name__,
-        "parameters": {k: _pack(v, k, arrays) for k, v in model.get_params().items()},
+        "parameters": {k: _pack(v, k, arrays) for k, v in model.get_params(deep=False).items()},
         "learned": {k: _pack(v, k, arrays) for k, v in learned.items()},
     }
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -115,6 +115,8 @@ def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
         return value.item()
     if isinstance(value, list | tuple):
         return {type(value).__name__: [_pack(v, name, arrays) for v in value]}
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return {"names": value.tolist()}
     if isinstance(value, np.ndarray):
         key = f"array{len(arrays)}"
         arrays[key] = value
@@ -148,6 +150,8 @@ def _unpack(value: Any, arrays: dict[str, Array]) -> Any:
         return arrays[content]
     if kind == "dtype":
         return np.dtype(content)
+    if kind == "names":
+        return np.array(content, dtype=object)
     if kind in _RECIPES:
         return _RECIPES[kind](**{k: _unpack(v, arrays) for k, v in content.items()})
     items = [_unpack(v, arrays) for v in content]
