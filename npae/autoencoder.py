@@ -99,6 +99,8 @@ class AE(Estimator):
         What `partial_fit` and `resume` go on from.
     n_features_in_ : int
         d.
+    feature_names_in_ : array (d,) of str
+        The names of X's columns, where X is a DataFrame that has them.
 
     Example
     -------
@@ -188,14 +190,9 @@ class AE(Estimator):
         learn(self, X, sample_weight, epochs=1, resume=True)
         return self
 
-    def _adopt(self, training: Training, width: int) -> None:
-        """Be the model that has been learned, or is about to be."""
-        self.n_features_in_, self.training_, self.loss_, self.history_ = (
-            width,
-            training,
-            training.loss,
-            training.history,
-        )
+    def _adopt(self, training: Training) -> None:
+        """Be the model of this training."""
+        self.training_, self.loss_, self.history_ = training, training.loss, training.history
         self.network_, (self.encoder_, self.decoder_) = training.network, training.network.layers
 
     def encode(self, X: ArrayLike) -> Array:
@@ -204,7 +201,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
-        return in_blocks(encoder.forward, self._table(X, "X", self.n_features_in_), encoder)
+        return in_blocks(encoder.forward, self._table(X), encoder)
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
@@ -212,7 +209,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if Z is not (n, latent_dim) finite numbers.
         """
         decoder: Sequential = self._learned("decoder_")
-        Z = self._table(Z, "Z", decoder.n_in or self.encoder_.n_out)
+        Z = as_table(Z, type(self).__name__, name="Z", width=self._n_features_out, dtype=self._dtype)
         return in_blocks(lambda z: self.loss_.link(decoder.forward(z)), Z, decoder, self.loss_)
 
     def reconstruct(self, X: ArrayLike) -> Array:
@@ -221,7 +218,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         network: Sequential = self._learned("network_")
-        X = self._table(X, "X", self.n_features_in_)
+        X = self._table(X)
         return in_blocks(lambda x: self.loss_.link(network.forward(x)), X, network, self.loss_)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
@@ -240,7 +237,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not as in fit.
         """
         network: Sequential = self._learned("network_")
-        X = self._table(X, "X", self.n_features_in_)
+        X = self._table(X)
         self.loss_.check_target(X)
         return Objective(network, self.loss_, X, X)
 
@@ -250,14 +247,19 @@ class AE(Estimator):
 
     def _woken(self: Self) -> Self:
         flatten(self.training_.network.parameters())
-        self._adopt(self.training_, self.n_features_in_)
+        self._adopt(self.training_)
         return self
 
     def _corruption(self) -> Corruption | None:
         return None
 
-    def _table(self, X: ArrayLike, name: str, width: int | None) -> Array:
-        return as_table(X, type(self).__name__, name=name, width=width, dtype=self.network_.dtype)
+    @property
+    def _n_features_out(self) -> int:
+        return self.encoder_.n_out or self.n_features_in_  # layers without a width of their own keep that of X
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return self.network_.dtype
 
     def _build(self, d: int, dtype: DTypeLike, loss: Loss, rng: np.random.Generator) -> Sequential:
         """Encoder and decoder, end to end."""

@@ -158,6 +158,7 @@ def batches_of(
     weight = None
     if sample_weight is not None:
         weight = as_weights(sample_weight, len(table), who)
+        weight = weight / weight.max()  # first, lest a mean of denormals be 0
         weight = (weight / weight.mean()).astype(dtype)
     if table.dtype != dtype or not table.flags.c_contiguous:
         return Converted(table, batch_size, weight, dtype)

@@ -4,14 +4,24 @@ An estimator is a dataclass whose fields are its constructor's arguments. The co
 that they can be read, changed and copied (`get_params`, `set_params`, `sklearn.base.clone`, grid search).
 `fit` validates them, learns, and keeps what it has learned in attributes that end in an underscore. `encode`
 is also called `transform`, `decode` `inverse_transform`.
+
+scikit-learn is never imported, but in the one hook that only scikit-learn calls; where it is loaded already, its
+settings are honoured and its error for an unfitted model is raised.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sys
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+
 from npae.arrays import Array, ArrayLike
+from npae.frames import check_names, framed, library, output_of
+from npae.recipes import changed, with_fields
+from npae.validation import as_dtype, as_table
 
 Self = TypeVar("Self", bound="Estimator")
 
@@ -38,39 +48,89 @@ class Estimator:
         """Reconstructions x_hat from codes."""
         raise NotImplementedError
 
+    @property
+    def _n_features_out(self) -> int:
+        """k, the size of a fitted model's code."""
+        raise NotImplementedError
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        """In which a fitted model computes."""
+        raise NotImplementedError
+
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X."""
         return self.decode(self.encode(X))
 
-    def transform(self, X: ArrayLike) -> Array:
-        """The same as `encode`."""
-        return self.encode(X)
+    def transform(self, X: ArrayLike) -> Any:
+        """The same as `encode`; a DataFrame where `set_output` asks for one."""
+        Z, output = self.encode(X), output_of(self._output())
+        return Z if output == "default" else framed(Z, X, self.get_feature_names_out(), output, type(self).__name__)
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """The same as `decode`."""
         return self.decode(Z)
 
-    def fit_transform(self, X: ArrayLike, y: Any = None) -> Array:
-        """fit(X), then encode(X)."""
-        return self.fit(X, y).encode(X)
+    def fit_transform(self, X: ArrayLike, y: Any = None, **fit_params: Any) -> Any:
+        """fit(X, **fit_params), then transform(X)."""
+        return self.fit(X, y, **fit_params).transform(X)
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
+        """Names of the code's columns, an object array (k,): "ae0", "ae1", ..., after the class.
+
+        Raises RuntimeError if unfitted; ValueError if `input_features` are not the names of the columns of fit.
+        """
+        who, n = type(self).__name__, self._learned("n_features_in_")
+        if input_features is not None:
+            names = np.asarray(input_features, dtype=object)
+            if names.shape != (n,):
+                raise ValueError(
+                    f"{who} expected a name for each of its {n} columns; input_features should have length equal to "
+                    f"number of features ({n}), got shape {names.shape}: leave them out or pass all."
+                )
+            if not np.array_equal(names, vars(self).get("feature_names_in_", names)):
+                raise ValueError(
+                    f"{who} expected the names of the columns of fit, got {names[:3].tolist()}...; input_features is "
+                    "not equal to feature_names_in_: leave them out, or pass model.feature_names_in_."
+                )
+        return np.array([f"{who.lower()}{i}" for i in range(self._n_features_out)], dtype=object)
+
+    def set_output(self: Self, *, transform: str | None = None) -> Self:
+        """Let `transform` and `fit_transform` return arrays ("default") or DataFrames ("pandas", "polars").
+
+        Their columns are named by `get_feature_names_out`; pandas keeps the index of X. None changes nothing.
+        `encode` and `decode` always return arrays.
+
+        Raises ValueError for another name, ImportError if the library is not installed; nothing has changed then.
+        """
+        if transform is not None:
+            library(transform, f"{type(self).__name__}.set_output")
+            self._sklearn_output_config = {**self._output(), "transform": transform}  # the name that `clone` copies
+        return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments by name; `deep` is accepted for scikit-learn's sake."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """The constructor's arguments by name.
+
+        With `deep` also the fields of those that are recipes, such as `optimizer__learning_rate` of an Adam.
+        """
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return with_fields(own) if deep else own
 
     def set_params(self: Self, **params: Any) -> Self:
-        """Change constructor arguments by name.
+        """Change constructor arguments by name: `latent_dim=8`, or a field, `optimizer__learning_rate=0.01`.
 
-        Raises ValueError for a name that the constructor does not have; then none is changed.
+        A recipe with a changed field is a new recipe: the one that was passed in stays as it is.
+
+        Raises ValueError for a name that the constructor does not have, and what a recipe raises for a value
+        that it cannot take; then nothing is changed.
         """
-        known = self.get_params()
-        unknown = sorted(set(params) - set(known))
+        after, unknown = changed(self.get_params(deep=False), params)
         if unknown:
             raise ValueError(
-                f"{type(self).__name__}.set_params expected names among {sorted(known)}, got {unknown}: "
-                "check the spelling."
+                f"{type(self).__name__}.set_params expected names among {sorted(self.get_params())}, "
+                f"got {sorted(unknown)}: check the spelling."
             )
-        for name, value in params.items():
+        for name, value in after.items():
             setattr(self, name, value)
         return self
 
@@ -78,8 +138,32 @@ class Estimator:
         """What scikit-learn asks before it puts an estimator into a pipeline or a search; only it calls this."""
         from sklearn.utils import Tags, TargetTags, TransformerTags
 
-        transformer = TransformerTags(preserves_dtype=["float32", "float64"])
+        fixed: Any = getattr(self, "dtype", None)
+        kept = ["float32", "float64"]
+        if fixed is not None:
+            with contextlib.suppress(ValueError):  # of a dtype that fit is going to refuse
+                kept = [as_dtype(fixed, type(self).__name__).name]
+        transformer = TransformerTags(preserves_dtype=kept)
         return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=transformer)
+
+    def _output(self) -> dict[str, str]:
+        """What `set_output` was told."""
+        told: dict[str, str] = vars(self).get("_sklearn_output_config", {})
+        return told
+
+    def _remember(self, n_features: int, names: Array | None) -> None:
+        """At the end of fit: how many columns X had, and their names if it had any (see `frames`)."""
+        self.n_features_in_ = n_features
+        if names is None:
+            vars(self).pop("feature_names_in_", None)
+        else:
+            self.feature_names_in_ = names
+
+    def _table(self, X: ArrayLike) -> Array:
+        """X as a table with the columns of fit, by name and number, in the model's dtype."""
+        who = type(self).__name__
+        check_names(X, vars(self).get("feature_names_in_"), who)
+        return as_table(X, who, width=self.n_features_in_, dtype=self._dtype)
 
     def _learned(self, attribute: str) -> Any:
         """What fit has learned under that name.
@@ -89,7 +173,7 @@ class Estimator:
         try:
             return self.__dict__[attribute]
         except KeyError:
-            raise RuntimeError(
+            raise not_fitted(
                 f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X)."
             ) from None
 
@@ -105,3 +189,13 @@ class Estimator:
         values = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
         changed = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def not_fitted(message: str) -> RuntimeError:
+    """The error of an unfitted model: a RuntimeError, and scikit-learn's NotFittedError where that is loaded."""
+    theirs = getattr(sys.modules.get("sklearn.exceptions"), "NotFittedError", None)
+    if theirs is None:
+        return RuntimeError(message)
+    members = {"__module__": __name__, "__doc__": theirs.__doc__, "__reduce__": lambda error: (not_fitted, error.args)}
+    error: RuntimeError = type("NotFittedError", (theirs, RuntimeError), members)(message)
+    return error

@@ -18,6 +18,7 @@ import numpy as np
 
 from npae.batches import Batches, batches_of
 from npae.corruptions import corrupt
+from npae.frames import check_names, column_names
 from npae.history import Training
 from npae.layers import Sequential
 from npae.losses import LOSSES, Loss
@@ -59,10 +60,14 @@ def learn(
     loss = old.loss if old else as_member(model.loss, Loss, LOSSES, who, "loss")
     done = len(old.history.loss) if old else 0
     until = done + epochs if epochs else planned
+    names = column_names(X, who)
+    if old:
+        check_names(X, before.get("feature_names_in_"), who)
     form = {"width": model.n_features_in_, "dtype": old.network.dtype} if old else _form(model, who)
     batches = batches_of(X, sample_weight, loss, who, batch_size=batch_size, passes=until - done, **form)
     V = None
     if validation is not None:
+        check_names(validation, names, who, "validation")
         V = as_table(validation, who, name="validation", width=batches.width, dtype=batches.dtype)
         loss.check_target(V)
     if (patience and V is None) or (V is not None and old and len(old.history.validation_loss) < done):
@@ -83,7 +88,8 @@ def learn(
     if not old:
         as_generator(model.random_state, who).spawn(4)  # yours moves on only now that nothing can be refused any more
 
-    model._adopt(training, batches.width)
+    model._adopt(training)
+    model._remember(batches.width, names)
     watch = Watch(model, training, until, Progress(until, verbose, done), watchers, path, every)
     try:
         train(

@@ -67,6 +67,10 @@ class Layer:
         """On which side of its kink each element was in the last forward pass; empty for a smooth map."""
         return []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy and a pickle take along: all but the memory of the last batch."""
+        return {name: value for name, value in vars(self).items() if name not in ("_x", "_y")}
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -122,6 +126,7 @@ class Dense(Layer):
     """
 
     only_kernels = True
+    _x: Array | None = None
 
     def __init__(
         self,
@@ -139,7 +144,6 @@ class Dense(Layer):
         W = INITIALIZERS[init](as_generator(rng, "Dense"), self.n_in, self.n_out, as_dtype(dtype, "Dense"))
         self.W = Parameter(W, "W")
         self.b = Parameter(np.zeros(self.n_out, W.dtype), "b")
-        self._x: Array | None = None
 
     def forward(self, x: ArrayLike) -> Array:
         """y = x W + b."""

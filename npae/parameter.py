@@ -12,6 +12,7 @@ Next: `initializers.py` fills the values; `layers.py` uses them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,10 @@ class Parameter:
         self.value = value
         self.grad = np.zeros_like(value)
         self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What a copy and a pickle take along: not the gradient of the last batch."""
+        return type(self), (self.value, self.name)
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, {self.value.shape}, {self.value.dtype})"

@@ -12,14 +12,16 @@ component analysis: learning from examples without local minima").
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from npae.arrays import Array, ArrayLike
 from npae.estimator import Estimator
-from npae.validation import as_count, as_table
+from npae.frames import column_names
+from npae.validation import as_count, as_dtype, as_table, as_weights
 
 
 @dataclass(eq=False, repr=False)
@@ -29,7 +31,10 @@ class PCA(Estimator):
     Parameters
     ----------
     n_components : int or None
-        The size k of the code; None keeps min(n, d).
+        The size k of the code, at most min(n, d); None keeps every direction in which the data vary by more
+        than rounding does.
+    dtype : float32, float64 or None
+        None keeps that of X (float32 for small integers).
 
     Attributes
     ----------
@@ -40,6 +45,8 @@ class PCA(Estimator):
         The variance along each component (divided by n - 1), and its share of the whole.
     n_features_in_ : int
         d.
+    feature_names_in_ : array (d,) of str
+        The names of X's columns, where X is a DataFrame that has them.
 
     Source: Pearson, 1901, "On lines and planes of closest fit to systems of points in space".
 
@@ -53,16 +60,31 @@ class PCA(Estimator):
     """
 
     n_components: int | None = None
+    _: KW_ONLY
+    dtype: DTypeLike | None = None
 
-    def fit(self, X: ArrayLike, y: Any = None) -> PCA:
+    def fit(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> PCA:
         """Find the mean and the components of X (n, d); `y` is ignored.
+
+        Parameters
+        ----------
+        sample_weight : array (n,), optional
+            How often each row counts: a weight of 2 is the row given twice, 0 the row left out. With weights w
+
+                mean = sum w x / sum w,     variance = sum w ((x - mean) vᵀ)² / max(1, sum w - 1)
 
         Raises
         ------
         TypeError, ValueError
-            If X is not a table of finite numbers, or n_components not in 1..min(n, d).
+            If X is not a table of finite numbers, n_components not in 1..min(n, d), or sample_weight not n
+            finite numbers >= 0, one of them positive. Rows of weight 0 do not count in n.
         """
-        X = as_table(X, "PCA")
+        names = column_names(X, "PCA")
+        X = as_table(X, "PCA", dtype=None if self.dtype is None else as_dtype(self.dtype, "PCA"))
+        d = X.shape[1]
+        w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
+        if w is not None:
+            X, w = X[w > 0], w[w > 0]
         most = min(X.shape)
         k = most if self.n_components is None else as_count(self.n_components, "PCA", "n_components")
         if k > most:
@@ -70,18 +92,26 @@ class PCA(Estimator):
                 f"PCA expected n_components <= min(n, d) = {most} for X of shape {X.shape}, got {k}: "
                 "ask for fewer components or pass more data."
             )
-        mean = X.mean(axis=0, dtype=np.float64)
+        if w is None:
+            n, mean = float(len(X)), X.mean(axis=0, dtype=np.float64)
+            centred = X - mean
+        else:
+            n, mean = w.sum(), np.average(X, axis=0, weights=w)
+            centred = np.sqrt(w)[:, None] * (X - mean)
         # X - mean = Q R with orthonormal Q, so R alone has the singular values and the V of X - mean.
-        R = np.linalg.qr(X - mean, mode="r")
+        R = np.linalg.qr(centred, mode="r")
         _, singular_values, V = np.linalg.svd(R, full_matrices=False)
         V *= np.sign(V[np.arange(len(V)), np.abs(V).argmax(axis=1)])[:, None]
-        variance = singular_values**2 / max(1, len(X) - 1)
+        if self.n_components is None:  # beyond the data's own directions V is arbitrary
+            rounding = np.hypot(singular_values[0], np.sqrt(n) * np.linalg.norm(mean)) * np.finfo(np.float64).eps
+            k = max(1, int((singular_values > max(X.shape) * rounding).sum()))
+        variance = singular_values**2 / max(1.0, n - 1)
         whole = variance.sum()
         self.mean_ = mean.astype(X.dtype)
         self.components_ = V[:k].astype(X.dtype)
         self.explained_variance_ = variance[:k].astype(X.dtype)
         self.explained_variance_ratio_ = (variance[:k] / whole if whole > 0 else np.zeros(k)).astype(X.dtype)
-        self.n_features_in_ = X.shape[1]
+        self._remember(d, names)
         return self
 
     def encode(self, X: ArrayLike) -> Array:
@@ -90,7 +120,7 @@ class PCA(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         V: Array = self._learned("components_")
-        Z: Array = (as_table(X, "PCA", width=self.n_features_in_, dtype=V.dtype) - self.mean_) @ V.T
+        Z: Array = (self._table(X) - self.mean_) @ V.T
         return Z
 
     def decode(self, Z: ArrayLike) -> Array:
@@ -102,8 +132,23 @@ class PCA(Estimator):
         X_hat: Array = as_table(Z, "PCA", name="Z", width=len(V), dtype=V.dtype) @ V + self.mean_
         return X_hat
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
-        """Minus the mean squared reconstruction error of X: higher is better. `y` is ignored."""
+    def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
+        """Minus the mean squared reconstruction error of X: higher is better. `y` is ignored.
+
+        `sample_weight` (n,) says how often each row counts in the mean. Raises as `encode` and `fit` do.
+        """
         V: Array = self._learned("components_")
-        X = as_table(X, "PCA", width=self.n_features_in_, dtype=V.dtype)
-        return -float(np.square(self.reconstruct(X) - X).mean(dtype=np.float64))
+        X = self._table(X)
+        w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
+        squares = np.square((X - self.mean_) @ V.T @ V + self.mean_ - X)
+        if w is None:
+            return -float(squares.mean(dtype=np.float64))
+        return -float(np.average(squares.mean(axis=1, dtype=np.float64), weights=w))
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return self.components_.dtype

@@ -85,7 +85,7 @@ def packed(model: Estimator) -> tuple[Array, dict[str, Array]]:
         "format": "npae",
         "version": FORMAT_VERSION,
         "class": type(model).__name__,
-        "parameters": {k: _pack(v, k, arrays) for k, v in model.get_params().items()},
+        "parameters": {k: _pack(v, k, arrays) for k, v in model.get_params(deep=False).items()},
         "learned": {k: _pack(v, k, arrays) for k, v in learned.items()},
     }
     return np.frombuffer(json.dumps(header).encode(), np.uint8), arrays
@@ -131,6 +131,8 @@ def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
         return {type(value).__name__: [_pack(v, name, arrays) for v in value]}
     if isinstance(value, np.random.Generator):
         return {"Generator": [json.dumps(value.bit_generator.state)]}
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return {"names": value.tolist()}
     if isinstance(value, np.ndarray):
         key = f"array{len(arrays)}"
         arrays[key] = value
@@ -164,6 +166,8 @@ def _unpack(value: Any, arrays: dict[str, Array]) -> Any:
         return arrays[content]
     if kind == "dtype":
         return np.dtype(content)
+    if kind == "names":
+        return np.array(content, dtype=object)
     if kind in _RECIPES:
         return _RECIPES[kind](**{k: _unpack(v, arrays) for k, v in content.items()})
     items = [_unpack(v, arrays) for v in content]

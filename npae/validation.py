@@ -17,7 +17,7 @@ from npae.arrays import Array, ArrayLike, RandomState
 
 T = TypeVar("T")
 
-_ROWS_AT_A_TIME = 4096  # finiteness is checked in stretches, so that no mask as large as X is made
+_NUMBERS_AT_A_TIME = 2**20  # finiteness is checked in stretches, so that no mask as large as X is made
 
 
 def as_table(
@@ -31,28 +31,35 @@ def as_table(
 ) -> Array:
     """`X` as a C-ordered (n, d) array of finite float32 or float64; the same array where it is one already.
 
-    Lists, integers, booleans and any memory layout are taken. Where `dtype` is None, float32 and float64
-    stay what they are and other numbers become the smallest of the two that holds them. With `in_place` X is checked
-    as if it were converted, a stretch at a time, and returned as it is.
+    Lists, integers, booleans, DataFrames and any memory layout are taken. Where `dtype` is None, float32 and
+    float64 stay what they are and other numbers become the smallest of the two that holds them. With `in_place` X is
+    checked as if it were converted, a stretch at a time, and returned as it is.
 
     Raises
     ------
     TypeError
-        If X holds no real numbers (strings, objects, complex).
+        If X holds no numbers (strings, objects) or is sparse.
     ValueError
-        If X has not two axes, not `width` columns, no rows or columns, or holds NaN or infinity.
+        If X is complex, has not two axes, not `width` columns, no rows or columns, or holds NaN or infinity.
     """
     expected = f"{who} expected {name} of shape (n, {'d' if width is None else width})"
     raw = as_numbers(X, who, name)
     if raw.ndim != 2:
         hint = f"flatten each item with {name}.reshape(len({name}), -1)"
         if raw.ndim < 2:
-            hint = f"for one row pass np.reshape({name}, (1, -1)), for one column np.reshape({name}, (-1, 1))"
-        raise ValueError(f"{expected}, got {raw.shape}: {hint}.")
+            hint = f"for one row np.reshape({name}, (1, -1)), for one column np.reshape({name}, (-1, 1))"
+        raise ValueError(f"{expected}, got {raw.shape}. Reshape your data: {hint}.")
     if 0 in raw.shape:
-        raise ValueError(f"{expected} with at least one row and one column, got {raw.shape}: pass some data.")
+        came = f"{raw.shape[raw.shape.index(0)]} {'sample' if len(raw) == 0 else 'feature'}(s) (shape={raw.shape})"
+        raise ValueError(
+            f"{expected} with at least one row and one column, got {came} while a minimum of 1 is required: "
+            "pass some data."
+        )
     if width is not None and raw.shape[1] != width:
-        raise ValueError(f"{expected}, got {raw.shape}: give it the {width} columns it was built for.")
+        raise ValueError(
+            f"{expected}, got {raw.shape}. {name} has {raw.shape[1]} features, but {who} is expecting {width} "
+            f"features as input: give it the {width} columns it was built for."
+        )
     wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
     if wanted.kind != "f" or wanted.itemsize not in (4, 8):
         wanted = np.dtype(np.float64)
@@ -66,7 +73,14 @@ def as_table(
 
 
 def as_numbers(x: ArrayLike, who: str, name: str = "X", *, complex_too: bool = False) -> Array:
-    """`x` as an array of numbers of whatever shape and dtype it has; the complex step needs complex ones."""
+    """`x` as an array of numbers of whatever shape and dtype it has; the complex step needs complex ones.
+
+    Numbers that are Python's own objects become float64.
+    """
+    if hasattr(x, "toarray"):
+        raise TypeError(
+            f"{who} expected {name} as a dense table, got a sparse {type(x).__name__}: pass {name}.toarray()."
+        )
     try:
         raw = np.asarray(x)
     except ValueError as error:  # rows of different lengths
@@ -74,7 +88,20 @@ def as_numbers(x: ArrayLike, who: str, name: str = "X", *, complex_too: bool = F
             f"{who} expected {name} as a rectangular table of numbers, got rows of unequal shape: "
             "give every row the same number of values."
         ) from error
-    if raw.dtype.kind not in ("fiubc" if complex_too else "fiub"):
+    if raw.dtype.kind == "c" and not complex_too:
+        raise ValueError(
+            f"{who} expected {name} as real numbers, got dtype {raw.dtype}. Complex data not supported: "
+            "pass the real and the imaginary parts as columns of their own."
+        )
+    if raw.dtype == object:
+        try:
+            return np.array([_as_float(value) for value in raw.flat], np.float64).reshape(raw.shape)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(
+                f"{who} expected {name} as real numbers, got dtype object ({error}): "
+                f"convert it first, for example with np.asarray({name}, dtype=float)."
+            ) from error
+    if raw.dtype.kind not in "fiubc":
         raise TypeError(
             f"{who} expected {name} as real numbers, got dtype {raw.dtype}: "
             f"convert it first, for example with np.asarray({name}, dtype=float)."
@@ -82,33 +109,60 @@ def as_numbers(x: ArrayLike, who: str, name: str = "X", *, complex_too: bool = F
     return raw
 
 
+def _as_float(value: Any) -> float:
+    if isinstance(value, str | bytes):
+        raise TypeError(f"text is no number: {value!r}")
+    return float(value)
+
+
 def _refuse_non_finite(table: Array, dtype: np.dtype[Any], who: str, name: str) -> None:
-    for start in range(0, len(table), _ROWS_AT_A_TIME):
+    rows = max(1, _NUMBERS_AT_A_TIME // table.shape[1])
+    for start in range(0, len(table), rows):
         with np.errstate(over="ignore"):
-            numbers = table[start : start + _ROWS_AT_A_TIME].astype(dtype, copy=False)
+            numbers = table[start : start + rows].astype(dtype, copy=False)
         finite = np.isfinite(numbers)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
             raise ValueError(
                 f"{who} expected finite {name}, got {numbers[row, column]} at row {start + row}, "
-                f"column {column} (as {dtype}): remove or fill such values first."
+                f"column {column} (as {dtype}): remove or fill NaN and inf first."
             )
 
 
-def as_weights(sample_weight: Any, n: int, who: str) -> Array:
-    """`sample_weight` as float64 of shape (n,): how often each row counts."""
-    w = as_numbers(sample_weight, who, "sample_weight")
-    if w.shape != (n,):
+def as_weights(sample_weight: ArrayLike, n: int, who: str) -> Array:
+    """`sample_weight` as n float64 numbers >= 0, how often each row counts.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers.
+    ValueError
+        If they are not of shape (n,), finite, >= 0, or are all zero.
+
+    Example
+    -------
+    >>> as_weights([1, 2, 0], 3, "PCA")
+    array([1., 2., 0.])
+    """
+    weights = as_numbers(sample_weight, who, "sample_weight").astype(np.float64)
+    if weights.shape != (n,):
         raise ValueError(
-            f"{who} expected sample_weight of shape ({n},), one for each row, got {w.shape}: pass as many."
+            f"{who} expected sample_weight of shape (n,) = ({n},), got {weights.shape}: give each row of X one weight."
         )
-    w = w.astype(np.float64)
-    if not (np.isfinite(w).all() and (w >= 0).all() and w.any()):
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
         raise ValueError(
-            f"{who} expected sample_weight finite, >= 0 and not all 0, got values from {w.min()} to {w.max()}: "
-            "leave rows out by 0, count them twice by 2."
+            f"{who} expected finite sample_weight >= 0, got {weights[bad][0]} at row {bad.argmax()}: "
+            "give a row that is not to count the weight 0."
         )
-    return w
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not 0 < total < np.inf:
+        raise ValueError(
+            f"{who} expected sample_weight not all zero and of finite sum, got a sum of {total}: "
+            "give at least one row a weight above 0."
+        )
+    return weights
 
 
 def as_pair(a: ArrayLike, b: ArrayLike, who: str) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parent.parent
 FLOORS = [
     {"arrays"},
     {"kernels"},
-    {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files"},
+    {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files", "frames", "recipes"},
     {"layers", "activations", "losses", "optimizers", "corruptions", "estimator"},
     {"networks", "blocks", "batches", "history", "pca"},
     {"training", "persistence"},

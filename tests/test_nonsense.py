@@ -69,7 +69,8 @@ def no_table(draw, width=None, width_known=True):
         return np.ones(draw(st.sampled_from([(0, columns), (3, 0), (0, 0)])))
     if kind == "dtype":
         dtype = draw(st.sampled_from(["U3", "S3", "c8", "c16", "M8[D]", "m8[s]", "O", "V4"]))
-        return np.zeros((draw(st.integers(1, 4)), columns), dtype)
+        shape = draw(st.integers(1, 4)), columns
+        return np.full(shape, None) if dtype == "O" else np.zeros(shape, dtype)
     if kind == "not finite":
         table = np.ones((draw(st.integers(1, 4)), columns), draw(st.sampled_from([np.float16, np.float32, np.float64])))
         table[draw(st.integers(0, len(table) - 1)), draw(st.integers(0, columns - 1))] = draw(NOT_FINITE)

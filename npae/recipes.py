@@ -1,0 +1,58 @@
+"""Recipes: losses, optimizers, schedules and corruptions are dataclasses, so their fields can be read and set by name.
+
+    name__field             as in optimizer__learning_rate, for a model with optimizer=Adam(...)
+    name__field__field      as in optimizer__learning_rate__start, if that rate is a Cosine(...)
+
+A recipe is never changed: one with another value in a field is a new one, which checks itself as every new one does.
+The two underscores are scikit-learn's, where a grid search names what it tries in this way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+def with_fields(values: dict[str, Any]) -> dict[str, Any]:
+    """`values`, and for each of them that is a recipe its fields as name__field, and theirs.
+
+    Example
+    -------
+    >>> from npae import Adam, Cosine
+    >>> sorted(with_fields({"optimizer": Adam(Cosine(0.1)), "epochs": 5}))[:4]
+    ['epochs', 'optimizer', 'optimizer__beta1', 'optimizer__beta2']
+    """
+    deep = dict(values)
+    for name, value in values.items():
+        deep |= {f"{name}__{inner}": v for inner, v in with_fields(_fields(value)).items()}
+    return deep
+
+
+def changed(values: dict[str, Any], changes: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`values` after the changes, a whole recipe before its fields; and the names that nothing has.
+
+    Raises what a recipe raises for a value that it cannot take.
+
+    Example
+    -------
+    >>> from npae import SGD
+    >>> changed({"optimizer": SGD(0.1)}, {"optimizer__momentum": 0.9, "optimizer__beta": 1})
+    ({'optimizer': SGD(learning_rate=0.1, momentum=0.0, nesterov=False)}, ['optimizer__beta'])
+    """
+    own = {name: value for name, value in changes.items() if "__" not in name}
+    after = values | own
+    unknown = [name for name in own if name not in values]
+    for name in sorted({key.partition("__")[0] for key in changes if key not in own}):
+        inner = {key.partition("__")[2]: value for key, value in changes.items() if key.startswith(f"{name}__")}
+        fields, missing = changed(_fields(after.get(name)), inner)
+        unknown += [f"{name}__{key}" for key in missing]
+        if not missing:
+            after[name] = dataclasses.replace(after[name], **fields)
+    return after, unknown
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The fields of a recipe by name; none of anything else."""
+    if isinstance(value, type) or not dataclasses.is_dataclass(value):
+        return {}
+    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
