@@ -36,7 +36,7 @@ from npae.losses import BCE, Loss
 from npae.networks import copied, mirrored
 from npae.optimizers import Optimizer
 from npae.parameter import flatten
-from npae.validation import as_generator, as_member, as_table, as_weights
+from npae.validation import as_generator, as_member, as_table, as_weights, in_range
 
 Self = TypeVar("Self", bound="AE")
 
@@ -198,10 +198,12 @@ class AE(Estimator):
     def encode(self, X: ArrayLike) -> Array:
         """z = f(x), shape (n, latent_dim).
 
-        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
+        Raises RuntimeError if unfitted, or if the numbers become too large for the dtype, as do the methods below;
+        TypeError or ValueError if X is not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
-        return in_blocks(encoder.forward, self._table(X), encoder)
+        X = self._table(X)
+        return in_range(lambda: in_blocks(encoder.forward, X, encoder), type(self).__name__)
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
@@ -209,8 +211,9 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if Z is not (n, latent_dim) finite numbers.
         """
         decoder: Sequential = self._learned("decoder_")
-        Z = as_table(Z, type(self).__name__, name="Z", width=self._n_features_out, dtype=self._dtype)
-        return in_blocks(lambda z: self.loss_.link(decoder.forward(z)), Z, decoder, self.loss_)
+        who, loss = type(self).__name__, self.loss_
+        Z = as_table(Z, who, name="Z", width=self._n_features_out, dtype=self._dtype)
+        return in_range(lambda: in_blocks(lambda z: loss.link(decoder.forward(z)), Z, decoder, loss), who)
 
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X (n, d), in one pass.
@@ -218,18 +221,21 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         network: Sequential = self._learned("network_")
-        X = self._table(X)
-        return in_blocks(lambda x: self.loss_.link(network.forward(x)), X, network, self.loss_)
+        X, loss = self._table(X), self.loss_
+        return in_range(
+            lambda: in_blocks(lambda x: loss.link(network.forward(x)), X, network, loss), type(self).__name__
+        )
 
-    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
         """Minus the loss of X (n, d) and its reconstruction: higher is better; `sample_weight` as in fit, no `y`.
 
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the
         loss's range.
         """
         network, loss, inputs, target = AE.objective(self, X)
-        weight = None if sample_weight is None else as_weights(sample_weight, len(inputs), type(self).__name__)
-        return -evaluate(network, loss, inputs, target, weight)
+        who = type(self).__name__
+        weight = None if sample_weight is None else as_weights(sample_weight, len(inputs), who)
+        return -in_range(lambda: evaluate(network, loss, inputs, target, weight), who)
 
     def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
         """The terms of the loss that fit minimises on X, for `check_gradients` and for your own loop.

@@ -120,7 +120,8 @@ def _begun(model: Any, batches: Batches, loss: Loss, optimizer: Optimizer, epoch
     init_rng, shuffle_rng, noise_rng, validation_rng = rng.spawn(4)
     network = model._build(batches.width, batches.dtype, loss, init_rng)
     example = batches.example()
-    loss.value_and_gradient(network.forward(example), example)  # a misfit between them shows here
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss.value_and_gradient(network.forward(example), example)  # a misfit between them shows here
     steps = None if batches.steps is None else epochs * batches.steps
     state = optimizer.init([flatten(network.parameters())], steps)
     return Training(network, loss, optimizer, state, shuffle_rng, noise_rng, validation_rng)

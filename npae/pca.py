@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike
 from npae.arrays import Array, ArrayLike
 from npae.estimator import Estimator
 from npae.frames import column_names
-from npae.validation import as_count, as_dtype, as_table, as_weights
+from npae.validation import as_count, as_dtype, as_table, as_weights, in_range
 
 
 @dataclass(eq=False, repr=False)
@@ -92,12 +92,9 @@ class PCA(Estimator):
                 f"PCA expected n_components <= min(n, d) = {most} for X of shape {X.shape}, got {k}: "
                 "ask for fewer components or pass more data."
             )
-        if w is None:
-            n, mean = float(len(X)), X.mean(axis=0, dtype=np.float64)
-            centred = X - mean
-        else:
-            n, mean = w.sum(), np.average(X, axis=0, weights=w)
-            centred = np.sqrt(w)[:, None] * (X - mean)
+        n = float(len(X)) if w is None else w.sum()
+        mean = in_range(lambda: X.mean(axis=0, dtype=np.float64) if w is None else np.average(X, 0, w), "PCA")
+        centred = in_range(lambda: (X - mean) if w is None else np.sqrt(w)[:, None] * (X - mean), "PCA")
         # X - mean = Q R with orthonormal Q, so R alone has the singular values and the V of X - mean.
         R = np.linalg.qr(centred, mode="r")
         _, singular_values, V = np.linalg.svd(R, full_matrices=False)
@@ -105,11 +102,11 @@ class PCA(Estimator):
         if self.n_components is None:  # beyond the data's own directions V is arbitrary
             rounding = np.hypot(singular_values[0], np.sqrt(n) * np.linalg.norm(mean)) * np.finfo(np.float64).eps
             k = max(1, int((singular_values > max(X.shape) * rounding).sum()))
-        variance = singular_values**2 / max(1.0, n - 1)
+        variance = in_range(lambda: singular_values**2 / max(1.0, n - 1), "PCA")
         whole = variance.sum()
-        self.mean_ = mean.astype(X.dtype)
-        self.components_ = V[:k].astype(X.dtype)
-        self.explained_variance_ = variance[:k].astype(X.dtype)
+        explained = in_range(lambda: variance[:k].astype(X.dtype), "PCA")
+        self.mean_, self.components_ = mean.astype(X.dtype), V[:k].astype(X.dtype)
+        self.explained_variance_ = explained
         self.explained_variance_ratio_ = (variance[:k] / whole if whole > 0 else np.zeros(k)).astype(X.dtype)
         self._remember(d, names)
         return self
@@ -120,8 +117,8 @@ class PCA(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         V: Array = self._learned("components_")
-        Z: Array = (self._table(X) - self.mean_) @ V.T
-        return Z
+        X = self._table(X)
+        return in_range(lambda: (X - self.mean_) @ V.T, "PCA")
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = z V + mean, shape (n, d).
@@ -129,8 +126,8 @@ class PCA(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if Z is not (n, k) finite numbers.
         """
         V: Array = self._learned("components_")
-        X_hat: Array = as_table(Z, "PCA", name="Z", width=len(V), dtype=V.dtype) @ V + self.mean_
-        return X_hat
+        Z = as_table(Z, "PCA", name="Z", width=len(V), dtype=V.dtype)
+        return in_range(lambda: Z @ V + self.mean_, "PCA")
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
         """Minus the mean squared reconstruction error of X: higher is better. `y` is ignored.
@@ -140,10 +137,12 @@ class PCA(Estimator):
         V: Array = self._learned("components_")
         X = self._table(X)
         w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
-        squares = np.square((X - self.mean_) @ V.T @ V + self.mean_ - X)
-        if w is None:
-            return -float(squares.mean(dtype=np.float64))
-        return -float(np.average(squares.mean(axis=1, dtype=np.float64), weights=w))
+
+        def error() -> float:
+            squares = np.square((X - self.mean_) @ V.T @ V + self.mean_ - X)
+            return float(np.average(squares.mean(axis=1, dtype=np.float64), weights=w))
+
+        return -in_range(error, "PCA")
 
     @property
     def _n_features_out(self) -> int:

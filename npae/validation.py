@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 from npae.arrays import Array, ArrayLike, RandomState
 
 T = TypeVar("T")
+Numbers = TypeVar("Numbers", float, Array)
 
 _NUMBERS_AT_A_TIME = 2**20  # finiteness is checked in stretches, so that no mask as large as X is made
 
@@ -163,6 +164,23 @@ def as_weights(sample_weight: ArrayLike, n: int, who: str) -> Array:
             "give at least one row a weight above 0."
         )
     return weights
+
+
+def in_range(compute: Callable[[], Numbers], who: str) -> Numbers:
+    """compute(), an array or number, once it is known to be finite: data far from those of the fit can overflow.
+
+    Raises RuntimeError if it is not.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = compute()
+        finite = np.isfinite(np.sum(result)) or np.isfinite(result).all()  # the sum is quicker, and may overflow
+    if not finite:
+        dtype = np.asarray(result).dtype
+        raise RuntimeError(
+            f"{who} expected numbers that {dtype} can hold, got some beyond its range on the way: "
+            "scale the data, to around [0, 1] or unit variance, before the fit and after it."
+        )
+    return result
 
 
 def as_pair(a: ArrayLike, b: ArrayLike, who: str) -> tuple[Array, Array]:
