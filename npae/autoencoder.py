@@ -17,6 +17,7 @@ This is the end of the reading path; `pca.py` is the linear special case, solved
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -29,6 +30,7 @@ from npae.arrays import Array, ArrayLike, RandomState
 from npae.blocks import evaluate, in_blocks
 from npae.corruptions import CORRUPTIONS, Corruption
 from npae.estimator import Estimator
+from npae.exporting import export_network
 from npae.layers import Sequential
 from npae.losses import BCE, LOSSES, Loss
 from npae.networks import copied, mirrored
@@ -226,6 +228,21 @@ class AE(Estimator):
         X = self._table(X, "X", self.n_features_in_)
         self.loss_.check_target(X)
         return Objective(network, self.loss_, X, X)
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write `encode`, `decode` and `reconstruct` as one Python file that needs NumPy alone.
+
+        Raises RuntimeError if unfitted, TypeError with layers of your own, OSError if it cannot be written.
+
+        Example
+        -------
+        >>> import numpy as np, os, runpy, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     AE((), 2, epochs=1).fit(np.eye(4)).export(os.path.join(folder, "model.py"))
+        ...     runpy.run_path(os.path.join(folder, "model.py"))["encode"](np.eye(4)).shape
+        (4, 2)
+        """
+        export_network(path, self._learned("network_"), self.loss_, denoises=isinstance(self, DAE))
 
     def _corruption(self) -> Corruption | None:
         return None

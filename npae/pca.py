@@ -12,6 +12,7 @@ component analysis: learning from examples without local minima").
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from npae.arrays import Array, ArrayLike
 from npae.estimator import Estimator
+from npae.exporting import export_pca
 from npae.validation import as_count, as_table
 
 
@@ -107,3 +109,18 @@ class PCA(Estimator):
         V: Array = self._learned("components_")
         X = as_table(X, "PCA", width=self.n_features_in_, dtype=V.dtype)
         return -float(np.square(self.reconstruct(X) - X).mean(dtype=np.float64))
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write `encode`, `decode` and `reconstruct` as one Python file that needs NumPy alone.
+
+        Raises RuntimeError if unfitted, OSError if it cannot be written.
+
+        Example
+        -------
+        >>> import numpy as np, os, runpy, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     PCA(2).fit(np.eye(4)).export(os.path.join(folder, "pca.py"))
+        ...     runpy.run_path(os.path.join(folder, "pca.py"))["encode"](np.eye(4)).shape
+        (4, 2)
+        """
+        export_pca(path, self._learned("mean_"), self.components_)

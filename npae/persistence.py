@@ -1,50 +1,55 @@
 """Saving and loading: one `.npz` file with a JSON header, never pickle.
 
-The header says what the object is: its class, its constructor arguments and what it has learned, each as
-plain JSON, with a name such as "array3" where an array belongs. So a file is data, and loading it runs
-nothing. What stood at the path before is lost only once the new file is whole.
+The header says what the model is: its class, its constructor's arguments and what it has learned (see `packing`),
+and lists the arrays, which bear the names of their places (see `archive`):
+
+    {"format": "npae", "version": 2, "class": "AE",
+     "parameters": {"hidden": {"tuple": [128]}, "latent_dim": 32, ...},
+     "learned": {"history_": {"History": {"loss": [0.21, ...], ...}}, "network_": ...},
+     "arrays": {"network.0.0.W": {"dtype": "float32", "shape": [784, 128]}, ...}}
+
+So a file is data, and loading it runs nothing. A loaded model is described anew, and that description must be the
+file's header to the letter: whatever stands in a file is either understood or refused. What stood at the path
+before is lost only once the new file is whole (see `files`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import os
-import zipfile
-import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from npae.activations import ACTIVATIONS, ELU, LeakyReLU
+from npae import archive
 from npae.arrays import Array
 from npae.autoencoder import AE, DAE
-from npae.corruptions import CORRUPTIONS
 from npae.estimator import Estimator
 from npae.files import write_whole
-from npae.layers import Dense, Layer, Sequential
-from npae.losses import LOSSES
-from npae.optimizers import OPTIMIZERS
+from npae.layers import Sequential
+from npae.losses import SSIM, Loss
+from npae.optimizers import State
+from npae.packing import FAULTS, Packer, Unpacker
 from npae.parameter import flatten
 from npae.pca import PCA
-from npae.schedules import Constant, Cosine
 from npae.training import History
 
-FORMAT_VERSION = 1
-
 _ESTIMATORS: dict[str, type[Estimator]] = {c.__name__: c for c in (AE, DAE, PCA)}
-_recipes: list[Any] = [*LOSSES.values(), *OPTIMIZERS.values(), *CORRUPTIONS.values(), Constant, Cosine, History]
-_RECIPES: dict[str, Any] = {c.__name__: c for c in _recipes}
-_ACTIVATIONS: dict[str, Any] = {c.__name__: c for c in ACTIVATIONS.values()}
 
 
 def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     """Write a fitted model to `path`, whole or not at all.
 
+    The file can be read without npae, with NumPy's `load` and Python's `json`, as the README shows.
+
     Raises
     ------
     TypeError
-        If the model is not an AE, DAE or PCA, or holds what a file cannot: a function of yours, a generator.
+        If the model is not an AE, DAE or PCA, or holds what a file cannot, such as a function of yours.
+    ValueError
+        If it is not as fit leaves one: weights that are not finite, widths that do not fit.
     RuntimeError
         If it has not been fitted.
     OSError
@@ -59,24 +64,25 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     ...     load(os.path.join(folder, "pca.npz"))
     PCA(n_components=1)
     """
-    if type(model).__name__ not in _ESTIMATORS or type(model) is not _ESTIMATORS[type(model).__name__]:
+    if _ESTIMATORS.get(type(model).__name__) is not type(model):
         raise TypeError(f"save expected a fitted AE, DAE or PCA, got {type(model).__name__}: pass one of these.")
     model._learned("n_features_in_")
-    arrays: dict[str, Array] = {}
-    learned = {k: v for k, v in vars(model).items() if k.endswith("_") and k not in ("encoder_", "decoder_")}
-    header = {
-        "format": "npae",
-        "version": FORMAT_VERSION,
-        "class": type(model).__name__,
-        "parameters": {k: _pack(v, k, arrays) for k, v in model.get_params().items()},
-        "learned": {k: _pack(v, k, arrays) for k, v in learned.items()},
-    }
-    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    write_whole(path, lambda stream: np.savez(stream, header=text, **arrays))  # type: ignore[arg-type]
+    contents, arrays = _described(model)
+    try:
+        _check(model)
+    except FAULTS as error:
+        raise ValueError(
+            f"save expected a model as fit leaves it, got one with {_said(error)}: undo the change, or fit it anew."
+        ) from error
+    write_whole(path, lambda stream: archive.write(stream, contents, arrays))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
     """The model that `save` wrote to `path`.
+
+    Any file may be given to it: what is not exactly a file of npae's is refused, in memory bounded by a few times the
+    file's size, and nothing in it is run. A digest (SHA-256) over all contents finds whatever has changed since; but
+    anyone can compute it for contents of their own: it is no signature.
 
     Raises
     ------
@@ -86,86 +92,104 @@ def load(path: str | os.PathLike[str]) -> Any:
         If there is no such file or it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-        header = json.loads(arrays.pop("header").tobytes())
-        if header["format"] != "npae":
-            raise ValueError(f"the format {header['format']!r}")
-        if header["version"] != FORMAT_VERSION:
-            raise ValueError(f"format version {header['version']}, while this npae reads {FORMAT_VERSION}")
-        model = _ESTIMATORS[header["class"]](**{k: _unpack(v, arrays) for k, v in header["parameters"].items()})
-        for name, value in header["learned"].items():
-            setattr(model, name, _unpack(value, arrays))
-        if isinstance(model, AE):
-            model.encoder_, model.decoder_ = model.network_.layers
-            flatten(model.network_.parameters())
-        return model
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        path = os.fspath(path)
+        return _model(*archive.read(path))
+    except FAULTS as error:
         raise ValueError(
-            f"load expected a file written by npae.save, got {os.fspath(path)!r} with a fault "
-            f"({type(error).__name__}: {error}): save the model again, or check that this is the right file."
+            f"load expected a file written by npae.save, got {path!r:.500} with a fault "
+            f"({_said(error)}): save the model again, or check that this is the right file."
         ) from error
 
 
-def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """`value` as JSON; arrays go into `arrays` and leave their names behind."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.bool_ | np.integer | np.floating):
-        return value.item()
-    if isinstance(value, list | tuple):
-        return {type(value).__name__: [_pack(v, name, arrays) for v in value]}
-    if isinstance(value, np.ndarray):
-        key = f"array{len(arrays)}"
-        arrays[key] = value
-        return {"array": key}
-    if name == "dtype" or isinstance(value, np.dtype):
-        return {"dtype": np.dtype(value).name}
-    if type(value) is Sequential:
-        return {"Sequential": [_pack(layer, name, arrays) for layer in value.layers]}
-    if type(value) is Dense:
-        return {"Dense": [_pack(p.value, name, arrays) for p in value.parameters()]}
-    if _ACTIVATIONS.get(type(value).__name__) is type(value):
-        number = {LeakyReLU: "slope", ELU: "alpha"}.get(type(value))
-        return {type(value).__name__: [getattr(value, number)] if number else []}
-    if _RECIPES.get(type(value).__name__) is type(value):
-        fields = {f.name: _pack(getattr(value, f.name), name, arrays) for f in dataclasses.fields(value)}
-        return {type(value).__name__: fields}
-    mend = f"change it first, for example with model.set_params({name}=...)."
-    if name.endswith("_"):
-        mend = "it was learned with an object of yours, so keep the model with pickle or the weights with np.savez."
-    raise TypeError(
-        f"save expected {name} to be npae's own or plain data, got {value!r}, which a file cannot hold: {mend}"
-    )
+def _described(model: Estimator) -> tuple[dict[str, Any], dict[str, Array]]:
+    """A model as JSON and arrays."""
+    packer = Packer()
+    contents = {
+        "class": type(model).__name__,
+        "parameters": {k: packer.pack(v, f"parameters.{k}") for k, v in model.get_params().items()},
+        "learned": {k: packer.pack(v, k) for k, v in sorted(vars(model).items()) if _is_learned(k)},
+    }
+    return contents, packer.arrays
 
 
-def _unpack(value: Any, arrays: dict[str, Array]) -> Any:
-    """The inverse of `_pack`."""
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "array":
-        return arrays[content]
-    if kind == "dtype":
-        return np.dtype(content)
-    if kind in _RECIPES:
-        return _RECIPES[kind](**{k: _unpack(v, arrays) for k, v in content.items()})
-    items = [_unpack(v, arrays) for v in content]
-    if kind == "list":
-        return items
-    if kind == "tuple":
-        return tuple(items)
-    if kind == "Sequential":
-        return Sequential(*items)
-    if kind == "Dense":
-        return _dense(*items)
-    layer: Layer = _ACTIVATIONS[kind](*items)
-    return layer
+def _model(contents: dict[str, Any], arrays: dict[str, Array]) -> Estimator:
+    """The model that is described so, if any is."""
+    unpacker, kind = Unpacker(arrays), _ESTIMATORS.get(contents["class"])
+    if kind is None:
+        raise ValueError(f"the unknown class {contents['class']!r:.200}")
+    model = kind(**{k: unpacker.unpack(v, f"parameters.{k}") for k, v in contents["parameters"].items()})
+    for name, value in contents["learned"].items():
+        if not _is_learned(name) or hasattr(kind, name):
+            raise ValueError(f"{name!r:.200} among what it has learned")
+        setattr(model, name, unpacker.unpack(value, name))
+    if unpacker.arrays:
+        raise ValueError(f"arrays that belong nowhere: {', '.join(unpacker.arrays):.200}")
+    _check(model)
+    if isinstance(model, AE):
+        flat = flatten(model.network_.parameters())
+        model.encoder_, model.decoder_ = model.network_.layers
+        for a in _vectors(vars(model).get("training_")):
+            _check_array(a, "training_", flat.value.shape, flat.value.dtype)
+    if archive.header_text(*_described(model)) != archive.header_text(contents, arrays):
+        raise ValueError("a header that npae.save would not write for this model")
+    return model
 
 
-def _dense(W: Array, b: Array) -> Dense:
-    layer = Dense(*W.shape, dtype=W.dtype)
-    if b.shape != layer.b.value.shape or b.dtype != W.dtype:
-        raise ValueError(f"a bias of shape {b.shape} for weights of shape {W.shape}")
-    layer.W.value, layer.b.value = W, b
-    return layer
+def _is_learned(name: str) -> bool:
+    return name.endswith("_") and not name.startswith("_") and name not in ("encoder_", "decoder_")
+
+
+def _said(error: BaseException) -> str:
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{error}"[:500]
+
+
+def _check(model: Estimator) -> None:
+    """Raise one of FAULTS unless all that `encode`, `decode` and `score` rely on fits together."""
+    learned, d = vars(model), model._learned("n_features_in_")
+    if type(d) is not int:
+        raise ValueError(f"n_features_in_ = {d!r}")
+    names = learned.get("feature_names_in_")
+    if names is not None and (names.shape, names.dtype) != ((d,), np.dtype(object)):
+        raise ValueError(f"feature_names_in_ of shape {names.shape} for {d} features")
+    if isinstance(model, PCA):
+        k, dtype = len(learned["components_"]), learned["components_"].dtype
+        shapes = {"components_": (k, d), "mean_": (d,), "explained_variance_": (k,), "explained_variance_ratio_": (k,)}
+        for name, shape in shapes.items():
+            _check_array(learned[name], name, shape, dtype)
+        return
+    network, loss = learned["network_"], learned["loss_"]
+    if not (
+        isinstance(network, Sequential)
+        and len(network.layers) == 2
+        and all(isinstance(half, Sequential) for half in network.layers)
+    ):
+        raise ValueError("a network_ that is not encoder and decoder")
+    if not (network.n_in == d == network.n_out):
+        raise ValueError(f"a network_ from {network.n_in} to {network.n_out} for {d} features")
+    for p in network.parameters():
+        _check_array(p.value, f"network_ {p.name}", p.value.shape, network.dtype)
+    if not isinstance(loss, Loss) or not isinstance(learned["history_"], History):
+        raise ValueError("a loss_ or history_ that is none")
+    if isinstance(loss, SSIM) and math.prod(loss.image_shape) != d:
+        raise ValueError(f"a loss_ on images of {loss.image_shape} for {d} features")
+
+
+def _check_array(a: Array, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if a.shape != shape or 0 in shape or a.dtype != dtype or dtype.kind != "f":
+        raise ValueError(f"{name} of shape {a.shape} and dtype {a.dtype}, where {shape} and {dtype} belong")
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name} that is not all finite")
+
+
+def _vectors(part: Any) -> Iterator[Array]:
+    """The arrays in what training keeps, each of which belongs to the network's vector of parameters."""
+    if isinstance(part, np.ndarray):
+        yield part
+    elif isinstance(part, list | tuple):
+        for inner in part:
+            yield from _vectors(inner)
+    elif dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            if not (isinstance(part, State) and field.name == "numbers"):
+                yield from _vectors(getattr(part, field.name))

@@ -21,10 +21,10 @@ CHECKOUT = Path(__file__).parent.parent
 FLOORS = [
     {"arrays"},
     {"kernels"},
-    {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files"},
+    {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files", "archive"},
     {"layers", "activations", "losses", "optimizers", "corruptions", "estimator"},
-    {"networks", "blocks", "training", "pca"},
-    {"autoencoder"},
+    {"networks", "blocks", "training", "exporting", "pca"},
+    {"autoencoder", "packing"},
     {"persistence"},
 ]
 NEIGHBOURS = {
@@ -32,6 +32,7 @@ NEIGHBOURS = {
     "schedules": {"validation"},
     "activations": {"layers"},
     "training": {"blocks"},
+    "pca": {"exporting"},
 }
 SHEDS = {"datasets": {"arrays", "files"}, "plots": {"arrays", "validation", "layers", "pca", "autoencoder"}}
 
