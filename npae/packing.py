@@ -199,8 +199,9 @@ def _refused(value: Any, where: str) -> TypeError:
     mend = f"change it first, for example with model.set_params({name}=...)."
     if not where.startswith("parameters."):
         mend = "it was learned with an object of yours, so keep the model with pickle or the weights with np.savez."
+    got = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"{value!r:.500}"
     return TypeError(
-        f"save expected {name} to be npae's own or plain data, got {value!r:.500}, which a file cannot hold: {mend}"
+        f"save expected {name} to be npae's own or plain data, got {got}, which a file cannot hold: {mend}"
     )
 
 
