@@ -94,6 +94,7 @@ def forge(header, arrays):
 
 def fault(data, path):
     """What load says of such a file; None if it takes it."""
+    path.unlink(missing_ok=True)  # some file systems are slow to write over a file
     path.write_bytes(data)
     try:
         npae.load(path)
