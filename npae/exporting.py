@@ -179,7 +179,7 @@ def _leaves(layer: Layer) -> Iterator[Layer]:
         yield layer
     else:
         raise TypeError(
-            f"export expected layers of npae's own, whose formulas it knows, got {layer!r}: "
+            f"export expected layers of npae's own, whose formulas it knows, got a {type(layer).__name__}: "
             "keep a model with layers of yours with pickle."
         )
 
