@@ -79,14 +79,14 @@ def parts(whole):
     return json.loads(arrays.pop("header").tobytes()), arrays
 
 
-def forge(header, arrays):
+def forge(header, arrays, sha256=None):
     """A file with this header, a text or JSON, and these (name, array) pairs, whose sums and digest are right."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     digest, frame, out = hashlib.sha256(text), archive._Frame(), io.BytesIO()
     pairs = list(arrays.items() if isinstance(arrays, dict) else arrays)
     for _, a in pairs:
         digest.update(a.tobytes())
-    ends = [np.frombuffer(data, np.uint8) for data in (text, digest.digest())]
+    ends = [np.frombuffer(data, np.uint8) for data in (text, sha256 or digest.digest())]
     for name, a in [("header", ends[0]), *pairs, ("sha256", ends[1])]:
         out.write(frame.before(name, np.ascontiguousarray(a)) + a.tobytes())
     return out.getvalue() + frame.end()
@@ -115,6 +115,29 @@ def refused(data, path, match=""):
 def test_a_forged_file_of_the_same_content_is_the_file(wholes):
     for whole in wholes.values():
         assert forge(*parts(whole)) == whole
+
+
+def test_the_form_of_the_file_is_the_same_for_ever():
+    """Files are kept: whoever changes what is pinned here counts the version up."""
+    out = io.BytesIO()
+    archive.write(out, {"class": "PCA"}, {"x": np.arange(3.0), "y": np.ones((2, 1), np.float32)})
+    assert archive.VERSION == 2
+    assert (
+        hashlib.sha256(out.getvalue()).hexdigest() == "29d3456603c6d3e84569889898cfb9756f9806ea1eabd8e7c3f9fdd71c3b5aa0"
+    )
+
+
+def test_what_changed_under_an_old_digest_is_refused(wholes, path):
+    for whole in wholes.values():
+        with np.load(io.BytesIO(whole)) as data:
+            sha256 = data["sha256"].tobytes()
+        header, arrays = parts(whole)
+        assert forge(header, arrays, sha256) == whole
+        name = list(arrays)[-1]
+        other = arrays | {name: (arrays[name] + 1).astype(arrays[name].dtype)}
+        refused(forge(header, other, sha256), path, "another digest")
+        header["parameters"]["verbose" if "verbose" in header["parameters"] else "n_components"] = 1
+        refused(forge(header, arrays, sha256), path, "another digest")
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------
@@ -410,6 +433,8 @@ FORGERIES = {
     "arrays in a list": (with_value("arrays", value=[]), "lists no arrays"),
     "an array unlisted": (lambda h, a: (h, a | {"x": np.zeros(2)}), "a byte has changed"),
     "an array too many": (with_array("x", np.zeros(2)), "belong nowhere: x"),
+    "a name that leads elsewhere": (with_array("../x", np.zeros(2)), r"of the name '\.\./x'"),
+    "a name that is taken": (with_array("header", np.zeros(2)), "of the name 'header'"),
     "an array missing": (lambda h, a: (h, dict(list(a.items())[:-1])), "a byte has changed|not all is there"),
     "an array twice": (lambda h, a: (h, [*a.items(), list(a.items())[-1]]), "a byte has changed"),
     "terabytes": (with_value("arrays", "network.0.0.W", "shape", value=[2**40, 2]), "no room"),

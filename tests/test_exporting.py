@@ -105,7 +105,9 @@ def test_the_formulas_are_stable_where_numbers_are_large(path):
         large = [[-1e5], [-100.0], [-1e-6], [0.0], [1e-6], [100.0], [1e5]]
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             found = exported(model, path)["reconstruct"](large)
-        np.testing.assert_allclose(found, model.reconstruct(large), rtol=1e-6, atol=1e-30)  # less than that may be left out
+        np.testing.assert_allclose(
+            found, model.reconstruct(large), rtol=1e-6, atol=1e-30
+        )  # less than that may be left out
 
 
 PROGRAM = """

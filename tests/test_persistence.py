@@ -219,11 +219,16 @@ def test_names_of_features_come_back_as_objects(tmp_path):
     assert twin.feature_names_in_.tolist() == model.feature_names_in_.tolist()
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 10**4000 - 1, [(), [{"a": (1.5, None)}]], np.float32(0.1), "\0"])
-def test_any_plain_value_comes_back(value, tmp_path):
+VALUES = [np.inf, -np.inf, 0.1, 10**3999, [(), [{"a": (1.5, None)}]], np.float32(0.1), np.True_, "\0", {"float": "nan"}]
+
+
+@pytest.mark.parametrize("i", range(len(VALUES)))
+def test_any_plain_value_comes_back(i, tmp_path):
     model = npae.PCA(2).fit(X)
-    model.mine_ = value
-    assert back(model, tmp_path / "model.npz").mine_ == value
+    model.mine_ = VALUES[i]
+    twin = back(model, tmp_path / "model.npz")
+    assert twin.mine_ == VALUES[i]
+    assert type(twin.mine_) is type(VALUES[i].item() if isinstance(VALUES[i], np.generic) else VALUES[i])
 
 
 # --- what cannot be saved --------------------------------------------------------------------------------------
@@ -260,15 +265,27 @@ def test_a_model_that_learned_with_an_object_of_yours_says_how_to_keep_it(tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "value", [10**5000, object(), {1: 2}, np.array([object()]), np.array([1j]), {1}, npae.MSE, abs, b"bytes"]
-)
-def test_other_values_are_refused(value, tmp_path):
+OBJECTS = {
+    "a number too long": 10**5000, "an object": object(), "keys that are no strings": {1: 2}, "a set": {1},
+    "an array of objects": np.array([object()]), "complex numbers": np.array([1j]), "a class": npae.MSE,
+    "a function": abs, "bytes": b"bytes",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_other_values_are_refused(kind, tmp_path):
     model = npae.PCA(2).fit(X)
-    model.mine_ = value
+    model.mine_ = OBJECTS[kind]
     with pytest.raises(TypeError, match="save expected mine_ to be npae's own or plain data"):
         npae.save(model, tmp_path / "model.npz")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_attribute_that_cannot_name_an_array_is_refused(tmp_path):
+    model = npae.PCA(2).fit(X)
+    model.größe_ = np.zeros(2)
+    with pytest.raises(TypeError, match="save expected größe_ to be"):
+        npae.save(model, tmp_path / "model.npz")
 
 
 def spoiled(kind):
