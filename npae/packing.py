@@ -41,7 +41,6 @@ _records: list[Any] = [History, State]
 RECIPES: dict[str, Any] = {c.__name__: c for c in _recipes}
 RECORDS: dict[str, Any] = {c.__name__: c for c in _records}
 
-FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 _ACTIVATIONS: dict[str, Any] = {c.__name__: c for c in ACTIVATIONS.values()}
 _NUMBERS = {"LeakyReLU": ["slope"], "ELU": ["alpha"]}
@@ -126,7 +125,7 @@ class Packer:
 class Unpacker:
     """Turns JSON back into values, and gives each of `arrays` out once.
 
-    What it reads may be anything. Where that is not what a `Packer` writes, it raises one of `FAULTS`, or makes
+    What it reads may be anything. Where that is not what a `Packer` writes, it raises whatever comes of it, or makes
     something from which a `Packer` would write something else.
     """
 

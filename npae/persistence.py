@@ -31,11 +31,13 @@ from npae.files import write_whole
 from npae.layers import Sequential
 from npae.losses import SSIM, Loss
 from npae.optimizers import State
-from npae.packing import FAULTS, Packer, Unpacker
+from npae.packing import Packer, Unpacker
 from npae.parameter import flatten
 from npae.pca import PCA
 from npae.training import History
 
+_AE = ["network_", "loss_", "history_"]
+_PCA = ["components_", "mean_", "explained_variance_", "explained_variance_ratio_"]
 _ESTIMATORS: dict[str, type[Estimator]] = {c.__name__: c for c in (AE, DAE, PCA)}
 
 
@@ -70,7 +72,7 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     contents, arrays = _described(model)
     try:
         _check(model)
-    except FAULTS as error:
+    except Exception as error:
         raise ValueError(
             f"save expected a model as fit leaves it, got one with {_said(error)}: undo the change, or fit it anew."
         ) from error
@@ -94,7 +96,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     try:
         path = os.fspath(path)
         return _model(*archive.read(path))
-    except FAULTS as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever comes of making sense of it
         raise ValueError(
             f"load expected a file written by npae.save, got {path!r:.500} with a fault "
             f"({_said(error)}): save the model again, or check that this is the right file."
@@ -145,8 +149,12 @@ def _said(error: BaseException) -> str:
 
 
 def _check(model: Estimator) -> None:
-    """Raise one of FAULTS unless all that `encode`, `decode` and `score` rely on fits together."""
-    learned, d = vars(model), model._learned("n_features_in_")
+    """Raise unless all that `encode`, `decode` and `score` rely on is there and fits together."""
+    learned = vars(model)
+    missing = {"n_features_in_", *(_PCA if isinstance(model, PCA) else _AE)} - set(learned)
+    if missing:
+        raise ValueError(f"nothing learned under {', '.join(sorted(missing))}")
+    d = learned["n_features_in_"]
     if type(d) is not int:
         raise ValueError(f"n_features_in_ = {d!r}")
     names = learned.get("feature_names_in_")
@@ -154,8 +162,7 @@ def _check(model: Estimator) -> None:
         raise ValueError(f"feature_names_in_ of shape {names.shape} for {d} features")
     if isinstance(model, PCA):
         k, dtype = len(learned["components_"]), learned["components_"].dtype
-        shapes = {"components_": (k, d), "mean_": (d,), "explained_variance_": (k,), "explained_variance_ratio_": (k,)}
-        for name, shape in shapes.items():
+        for name, shape in zip(_PCA, [(k, d), (d,), (k,), (k,)], strict=True):
             _check_array(learned[name], name, shape, dtype)
         return
     network, loss = learned["network_"], learned["loss_"]

@@ -379,6 +379,19 @@ def test_a_forged_file_is_refused_or_understood_to_the_last_letter(wholes, path,
         event(verdict(forge(new_header, new_arrays), path, whole))
 
 
+@pytest.mark.parametrize("name", ["PCA", "AE", "DAE"])
+def test_a_header_with_one_place_left_out_or_empty_is_refused_or_understood(name, wholes, path):
+    header, arrays = parts(wholes[name])
+    for place in list(places(header)):
+        for value in ("left out", None, {}):
+            other = copy.deepcopy(header)
+            if value == "left out":
+                del at(other, place[:-1])[place[-1]]
+            else:
+                at(other, place[:-1])[place[-1]] = value
+            verdict(forge(other, arrays), path, wholes[name])
+
+
 def spelled(old, new):
     """The header's text with a piece replaced."""
 
@@ -453,6 +466,9 @@ FORGERIES = {
     "a key too many": (with_value("more", value=1), "spelled otherwise"),
     "a learned method": (with_value("learned", "fit", value=1), "'fit' among what"),
     "a learned class": (with_value("learned", "__class__", value=1), "'__class__' among what"),
+    "nothing learned": (
+        lambda h, a: (h | {"learned": {}, "arrays": {}, "class": "PCA", "parameters": {"n_components": 2}}, {}),
+        "nothing learned under components_, explained_variance_, explained_variance_ratio_, mean_, n_features_in_"),
     "an unknown layer": (with_value(*LAYERS, 0, "Sequential", 1, value={"Swish": []}), "unknown kind 'Swish'"),
     "a function": (with_value("parameters", "verbose", value={"os.system": {"command": "true"}}), "unknown kind 'os"),
     "two kinds at once": (with_value("parameters", "verbose", value={"ReLU": [], "ELU": [1.0]}), "2 kinds at once"),
