@@ -82,9 +82,10 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> Any:
     """The model that `save` wrote to `path`.
 
-    Any file may be given to it: what is not exactly a file of npae's is refused, in memory bounded by a few times the
-    file's size, and nothing in it is run. A digest (SHA-256) over all contents finds whatever has changed since; but
-    anyone can compute it for contents of their own: it is no signature.
+    Any file may be given to it: what is not exactly what `save` writes is refused, and nothing in it is run. It takes
+    a few times the memory of the file's arrays, and up to 25 times that of its header, which is 16 MiB at most. A
+    digest (SHA-256) over all contents finds whatever has changed since; but anyone can compute it for contents of
+    their own: it is no signature.
 
     Raises
     ------

@@ -421,6 +421,13 @@ def with_array(name, a):
     return change
 
 
+def without(name, header, arrays):
+    return (
+        header | {"arrays": {k: v for k, v in header["arrays"].items() if k != name}},
+        {k: a for k, a in arrays.items() if k != name},
+    )
+
+
 STATE = ("parameters", "random_state", "Generator", "state", "dict")
 SEEDS = ("parameters", "random_state", "Generator", "seed_sequence", "dict")
 TWISTER = ("learned", "training_", "Training", "rng", "Generator", "state", "dict", "state", "dict")
@@ -446,6 +453,8 @@ FORGERIES = {
     "arrays in a list": (with_value("arrays", value=[]), "lists no arrays"),
     "an array unlisted": (lambda h, a: (h, a | {"x": np.zeros(2)}), "a byte has changed"),
     "an array too many": (with_array("x", np.zeros(2)), "belong nowhere: x"),
+    "an array without its bytes": (
+        lambda h, a: without("network.0.0.W", h, a), "network.0.0.W without its array"),
     "a name that leads elsewhere": (with_array("../x", np.zeros(2)), r"of the name '\.\./x'"),
     "a name that is taken": (with_array("header", np.zeros(2)), "of the name 'header'"),
     "an array missing": (lambda h, a: (h, dict(list(a.items())[:-1])), "a byte has changed|not all is there"),
@@ -642,7 +651,7 @@ def test_a_model_is_loaded_in_a_few_times_the_memory_of_its_file(tmp_path):
     size = os.path.getsize(tmp_path / "model.npz")
     assert size > 2_800_000
     npae.load(tmp_path / "model.npz")
-    assert peak(npae.load, tmp_path / "model.npz") < 5 * size
+    assert peak(npae.load, tmp_path / "model.npz") < 6 * size
     assert peak(npae.save, model, tmp_path / "model.npz") < 0.5 * size
 
 
