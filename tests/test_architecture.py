@@ -21,10 +21,12 @@ CHECKOUT = Path(__file__).parent.parent
 FLOORS = [
     {"arrays"},
     {"kernels"},
-    {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files", "frames", "recipes"},
+    {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files", "frames", "recipes"}
+    | {"archive"},
     {"layers", "activations", "losses", "optimizers", "corruptions", "estimator"},
-    {"networks", "blocks", "batches", "history", "pca"},
-    {"training", "persistence"},
+    {"networks", "blocks", "batches", "history", "exporting", "pca"},
+    {"training", "packing"},
+    {"persistence"},
     {"fitting"},
     {"autoencoder"},
 ]
@@ -32,6 +34,7 @@ NEIGHBOURS = {
     "gradcheck": {"parameter", "validation"},
     "schedules": {"validation"},
     "activations": {"layers"},
+    "pca": {"exporting"},
 }
 SHEDS = {
     "datasets": {"arrays", "files", "validation"},

@@ -1,5 +1,6 @@
 """Odd but legal data: a result or a clear error, never a silent NaN."""
 
+import re
 import warnings
 
 import numpy as np
@@ -49,8 +50,8 @@ def finite_or_refused(call):
     try:
         result = call()
     except RuntimeError as error:
-        assert "expected" in str(error)
-        assert "got" in str(error)
+        if not re.search("expected .* got .*: scale the data", str(error)):
+            raise
         return None
     assert np.isfinite(result).all()
     return result
@@ -66,7 +67,8 @@ def test_odd_but_legal_data_give_numbers_or_a_clear_error(case, name, dtype):
     try:
         model.fit(X)
     except RuntimeError as error:
-        assert ("it diverged. Lower the learning rate" if name != "PCA" else "scale the data") in str(error)
+        if ("scale the data" if name == "PCA" else "it diverged. Lower the learning rate") not in str(error):
+            raise
         assert np.abs(X).max() >= 1e19
         assert not hasattr(model, "n_features_in_")
         return
@@ -97,7 +99,7 @@ def test_a_fitted_model_never_returns_what_is_not_a_number(dtype, data):
             finite_or_refused(lambda m=fitted: m.encode(X))
             finite_or_refused(lambda m=fitted: m.reconstruct(X))
             finite_or_refused(lambda m=fitted: np.float64(m.score(X)))
-            finite_or_refused(lambda m=fitted: m.decode(X[:, : 1 if name == "PCA" else 2]))
+            finite_or_refused(lambda m=fitted, k=1 if name == "PCA" else 2: m.decode(X[:, :k]))
 
 
 @pytest.mark.usefixtures("backend")
