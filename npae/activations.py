@@ -17,14 +17,23 @@ from __future__ import annotations
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
-from npae.layers import Layer, recall
-from npae.validation import as_input, as_real
+from npae.layers import Layer
+from npae.validation import as_gradient, as_input, as_real
 
 
 class Activation(Layer):
     """A function applied to each element, y_ij = f(x_ij), whose derivative is a function of y.
 
-    forward keeps the y that it returns: leave that array as it is until backward has run.
+    forward keeps the y that it returns: leave that array as it is until backward has run. Subclass it with both.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> class Exponential(Activation):
+    ...     def _f(self, x): return np.exp(x)
+    ...     def _chain(self, grad_y, y): return grad_y * y
+    >>> Exponential().forward([[0.0, 1.0]]).round(3).tolist()
+    [[1.0, 2.718]]
     """
 
     init = "glorot"  # how a Dense before it should begin
@@ -38,7 +47,7 @@ class Activation(Layer):
 
     def backward(self, grad_y: Array) -> Array:
         """grad_x = grad_y · f'(x), with f' written in terms of y."""
-        y, grad_y = recall(self, self._y, grad_y)
+        y, grad_y = as_gradient(grad_y, self._y, type(self).__name__)
         return self._chain(grad_y, y)
 
     def branches(self) -> list[Array]:

@@ -70,6 +70,13 @@ class GradientReport:
         One for the input, one for each parameter.
     tolerance : float
         What the error was held against.
+
+    Example
+    -------
+    >>> import numpy as np, npae
+    >>> report = npae.check_gradients(npae.Tanh(), np.eye(2), verbose=False)
+    >>> report.passed, report.error < 1e-9, report.worst.name
+    (True, True, 'input')
     """
 
     title: str

@@ -28,7 +28,7 @@ from npae import kernels
 from npae.arrays import Array, ArrayLike
 from npae.initializers import INITIALIZERS
 from npae.parameter import Parameter
-from npae.validation import as_count, as_dtype, as_generator, as_input, as_numbers
+from npae.validation import as_count, as_dtype, as_generator, as_gradient, as_input
 
 
 class Layer:
@@ -38,6 +38,14 @@ class Layer:
     ----------
     n_in, n_out : int or None
         The widths of x and y; None for a layer that takes any width and keeps it.
+
+    Example
+    -------
+    >>> class Doubled(Layer):
+    ...     def forward(self, x): return 2 * x
+    ...     def backward(self, grad_y): return 2 * grad_y
+    >>> Sequential(Dense(3, 2, rng=0), Doubled())
+    Sequential(Dense(3, 2), Doubled())
     """
 
     only_kernels = False  # see `blocks.only_kernels`
@@ -73,25 +81,6 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
-
-
-def recall(layer: Layer, memory: Array | None, grad_y: ArrayLike, width: int | None = None) -> tuple[Array, Array]:
-    """What forward kept for backward, and grad_y, once it is known to belong to it.
-
-    Raises RuntimeError if forward has kept nothing, ValueError if grad_y is not of that batch.
-    """
-    if memory is None:
-        raise RuntimeError(
-            f"{type(layer).__name__}.backward expected a forward pass before it, got none: call forward(x) first."
-        )
-    shape = (memory.shape[0], memory.shape[1] if width is None else width)
-    grad_y = as_numbers(grad_y, f"{type(layer).__name__}.backward", "grad_y", complex_too=memory.dtype.kind == "c")
-    if grad_y.shape != shape:
-        raise ValueError(
-            f"{type(layer).__name__}.backward expected grad_y of shape {shape}, got {grad_y.shape}: "
-            "pass the gradient of what the last forward returned."
-        )
-    return memory, grad_y.astype(memory.dtype, copy=False)
 
 
 class Dense(Layer):
@@ -154,14 +143,14 @@ class Dense(Layer):
     def backward(self, grad_y: Array) -> Array:
         """From y_ij = sum_k x_ik W_kj + b_j:  grad_W = xᵀ grad_y,  grad_b = sum_i grad_y_i,  grad_x = grad_y Wᵀ."""
         W = self.W.value
-        x, grad_y = recall(self, self._x, grad_y, W.shape[1])
+        x, grad_y = as_gradient(grad_y, self._x, "Dense", W.shape[1])
         self.backward_parameters(grad_y)
         return kernels.of(x, grad_y, W).matmul(grad_y, W.T)
 
     def backward_parameters(self, grad_y: Array) -> None:
         """grad_W and grad_b alone."""
         W, b = self.W, self.b
-        x, grad_y = recall(self, self._x, grad_y, W.value.shape[1])
+        x, grad_y = as_gradient(grad_y, self._x, "Dense", W.value.shape[1])
         kernel = kernels.of(x, grad_y, W.value)
         kernel.matmul(x.T, grad_y, out=W.grad)
         kernel.column_sums(grad_y, out=b.grad)

@@ -28,11 +28,20 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
-from npae.validation import as_count, as_pair, as_pair_of, as_real
+from npae.validation import as_count, as_pair, as_pair_of, as_real, check_range
 
 
 class Loss:
-    """What a loss is: called, it checks its arguments; `value_and_gradient` computes. Subclass the latter."""
+    """What a loss is: called, it checks its arguments; `value_and_gradient` computes. Subclass the latter.
+
+    Example
+    -------
+    >>> class MeanAbsoluteError(Loss):
+    ...     def value_and_gradient(self, prediction, target):
+    ...         return np.mean(abs(prediction - target)), np.sign(prediction - target) / target.size
+    >>> MeanAbsoluteError()([[1.0, 3.0]], [[0.0, 1.0]])
+    (1.5, array([[0.5, 0.5]]))
+    """
 
     only_kernels = False  # see `blocks.only_kernels`
 
@@ -114,7 +123,7 @@ class BCE(Loss):
         return kernels.of(prediction, target).bce(prediction, target)
 
     def check_target(self, target: Array) -> None:
-        _check_range(target, 1.0, "BCE")
+        check_range(target, 1.0, "BCE")
 
     def link(self, prediction: Array) -> Array:
         """p = sigmoid(z), the probability that an element is 1."""
@@ -206,7 +215,7 @@ class SSIM(Loss):
         return np.asarray(1 - s.mean()), grad.reshape(prediction.shape).astype(prediction.dtype)
 
     def check_target(self, target: Array) -> None:
-        _check_range(target, self.data_range, "SSIM")
+        check_range(target, self.data_range, "SSIM")
 
 
 @lru_cache(maxsize=32)
@@ -220,15 +229,6 @@ def _averages(n: int, window: int, sigma: float) -> Array:
         matrix[i, i : i + window] = weights
     matrix.flags.writeable = False
     return matrix
-
-
-def _check_range(target: Array, high: float, who: str) -> None:
-    lowest, highest = target.min(), target.max()
-    if not (lowest >= 0 and highest <= high):  # so written that NaN fails as well
-        raise ValueError(
-            f"{who} expected targets in [0, {high:g}], got values from {lowest:g} to {highest:g}: "
-            "rescale the data, or use MSE, which takes any real values."
-        )
 
 
 LOSSES: dict[str, type[Loss]] = {"mse": MSE, "bce": BCE, "ssim": SSIM}

@@ -47,6 +47,18 @@ class Optimizer:
 
     A step has two parts, because the first is a few scalars and the second all the work, the same at every
     step: `prepare` sets `state.numbers`, `apply` runs the kernel that goes by them. Subclass both, or `step`.
+
+    Example
+    -------
+    >>> class SignDescent(Optimizer):
+    ...     def init(self, parameters, steps=None): return self._state(parameters, steps, moments=0, numbers=0)
+    ...     def prepare(self, state): state.done += 1
+    ...     def apply(self, parameters, state):
+    ...         for p in parameters: p.value -= self.learning_rate * np.sign(p.grad)
+    >>> w = Parameter(np.ones(1), "w"); w.grad[:] = 9.0
+    >>> sign = SignDescent(0.25); sign.step([w], sign.init([w]))
+    >>> w.value.tolist()
+    [0.75]
     """
 
     only_kernels = False  # see `blocks.only_kernels`

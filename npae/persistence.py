@@ -102,6 +102,14 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file is not one that this version of npae can read; the message says why.
     OSError
         If there is no such file or it cannot be read.
+
+    Example
+    -------
+    >>> import npae, numpy as np, os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     npae.save(npae.AE((), 1, epochs=2).fit(np.eye(3)), os.path.join(folder, "ae.npz"))
+    ...     len(load(os.path.join(folder, "ae.npz")).partial_fit(np.eye(3)).history_.loss)
+    3
     """
     try:
         path = os.fspath(path)

@@ -15,7 +15,15 @@ from npae.validation import as_real
 
 
 class Schedule:
-    """A learning rate that depends on progress: `schedule(share)`, with share in [0, 1] of the steps done."""
+    """A learning rate that depends on progress: `schedule(share)`, with share in [0, 1] of the steps done.
+
+    Example
+    -------
+    >>> class Falling(Schedule):
+    ...     def __call__(self, share): return 0.1 * (1 - share)
+    >>> Falling()(0.25)
+    0.07500000000000001
+    """
 
     def __call__(self, share: float) -> float:
         raise NotImplementedError

@@ -196,6 +196,16 @@ def as_pair(a: ArrayLike, b: ArrayLike, who: str) -> tuple[Array, Array]:
     return prediction.astype(dtype, copy=False), target.astype(np.zeros(0, dtype).real.dtype, copy=False)
 
 
+def check_range(target: Array, high: float, who: str) -> None:
+    """Raise ValueError if a target is not in [0, high]."""
+    lowest, highest = target.min(), target.max()
+    if not (lowest >= 0 and highest <= high):  # so written that NaN fails as well
+        raise ValueError(
+            f"{who} expected targets in [0, {high:g}], got values from {lowest:g} to {highest:g}: "
+            "rescale the data, or use MSE, which takes any real values."
+        )
+
+
 def as_input(x: ArrayLike, who: str, *, width: int | None = None, dtype: DTypeLike | None = None) -> Array:
     """`x` as a batch (n, width) for a layer, in the layer's dtype; complex passes, for the complex step."""
     batch = as_numbers(x, who, "x", complex_too=True)
@@ -207,6 +217,23 @@ def as_input(x: ArrayLike, who: str, *, width: int | None = None, dtype: DTypeLi
     if batch.dtype.kind == "c":
         return batch
     return batch.astype(np.result_type(batch, np.float32) if dtype is None else dtype, copy=False)
+
+
+def as_gradient(grad_y: ArrayLike, memory: Array | None, who: str, width: int | None = None) -> tuple[Array, Array]:
+    """What a layer's forward kept, and grad_y (n, width) in its dtype, once it is known to belong to it.
+
+    Raises RuntimeError if forward has kept nothing, ValueError if grad_y is not of that batch.
+    """
+    if memory is None:
+        raise RuntimeError(f"{who}.backward expected a forward pass before it, got none: call forward(x) first.")
+    shape = (memory.shape[0], memory.shape[1] if width is None else width)
+    grad = as_numbers(grad_y, f"{who}.backward", "grad_y", complex_too=memory.dtype.kind == "c")
+    if grad.shape != shape:
+        raise ValueError(
+            f"{who}.backward expected grad_y of shape {shape}, got {grad.shape}: "
+            "pass the gradient of what the last forward returned."
+        )
+    return memory, grad.astype(memory.dtype, copy=False)
 
 
 def as_count(value: Any, who: str, name: str, *, at_least: int = 1) -> int:

@@ -127,6 +127,7 @@ def test_public_names_are_those_of_all_and_each_is_explained():
     for name in npae.__all__:
         doc = inspect.getdoc(getattr(npae, name)) or ""
         assert len(doc) > 40, name
+        assert ">>> " in doc, f"{name} has no example"
 
 
 def test_every_module_and_every_public_function_has_a_docstring():
