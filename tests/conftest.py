@@ -1,7 +1,8 @@
 """Hypothesis profiles, the backends that tests run on, and the tally of gradients checked.
 
 `pytest` uses the profile "ci": the same examples every time. `HYPOTHESIS_PROFILE=thorough pytest` draws
-ten times as many, at random. `NPAE_BACKEND=numpy pytest` leaves numba out.
+ten times as many, at random. `NPAE_BACKEND=numpy pytest` leaves numba out. "first_failure" is what `mutants.py` wants:
+the examples of "ci", and no search for a smaller one once one fails.
 """
 
 import os
@@ -9,13 +10,14 @@ from importlib.util import find_spec
 
 import pytest
 from helpers import TALLY
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import npae
 
 quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, suppress_health_check=quiet)
 settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=quiet)
+settings.register_profile("first_failure", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 HAVE_NUMBA = find_spec("numba") is not None and os.environ.get("NPAE_BACKEND") != "numpy"

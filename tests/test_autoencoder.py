@@ -77,6 +77,32 @@ def test_the_denoising_loss_compares_with_the_clean_x():
     np.testing.assert_array_equal(target, X)
 
 
+def test_every_epoch_shows_every_row_once_and_in_a_new_order():
+    X, batches = table(), []
+
+    def watching(x, rng):
+        batches.append(x.copy())
+        return x
+
+    npae.DAE(**QUICK, corruption=watching).fit(X)
+    assert [len(batch) for batch in batches] == 2 * [16, 16, 16, 12]
+    first, second = np.vstack(batches[:4]), np.vstack(batches[4:])
+    for epoch in (first, second):
+        np.testing.assert_array_equal(np.unique(epoch, axis=0), np.unique(X, axis=0))
+        assert (epoch != X).any()
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize("corruption", ["gaussian", "masking", "salt_and_pepper"])
+def test_each_batch_has_noise_of_its_own_whatever_epoch_it_is_of(corruption):
+    X = np.full((40, 6), 0.5)  # rows that are all the same: what differs is the noise
+    still = QUICK | {"optimizer": npae.SGD(0.0), "batch_size": 20, "corruption": corruption}
+    one, two = npae.DAE(**still).fit(X[:20]).history_.loss  # a batch in each of two epochs
+    assert one != two
+    (both,) = npae.DAE(**(still | {"epochs": 1})).fit(X).history_.loss  # two batches in one
+    assert both == pytest.approx((one + two) / 2, rel=1e-12)
+
+
 def test_noise_is_drawn_afresh_for_every_batch():
     seen = []
 
@@ -206,10 +232,18 @@ def test_the_first_loss_is_that_of_the_network_as_it_begins():
     assert ae.fit(X).history_.loss[0] == pytest.approx(-begin.score(X), rel=1e-12)
 
 
-def test_the_learning_rate_of_a_cosine_ends_at_zero():
-    rates = npae.AE(**QUICK, optimizer=npae.Adam(npae.Cosine(0.1))).fit(table()).history_.learning_rate
-    assert 0 < rates[0] < 0.1
-    assert rates[-1] == 0
+def test_a_cosine_runs_over_all_steps_and_ends_at_zero():
+    rate = npae.Cosine(0.1)
+    rates = npae.AE(**QUICK, optimizer=npae.Adam(rate)).fit(table()).history_.learning_rate
+    assert rates == [rate(3 / 7), 0]  # the fourth and the eighth of eight steps
+
+
+@pytest.mark.parametrize("make", [npae.AE, npae.DAE])
+def test_a_score_is_minus_the_mean_loss_over_all_clean_rows_however_many_blocks_they_fill(make):
+    X = table(600)
+    X[512:] *= 5  # harder than those of the whole blocks before them
+    ae = make(**QUICK).fit(X[:60])
+    assert ae.score(X) == pytest.approx(-np.square(ae.reconstruct(X) - X).mean(), rel=1e-12)
 
 
 def test_more_rows_than_fit_in_one_block_give_the_same_codes():
@@ -262,6 +296,59 @@ def test_objects_may_stand_for_every_name():
     assert repr(ae.encoder_) == "Sequential(Dense(6, 5), LeakyReLU(0.2), Dense(5, 2))"
     assert repr(ae.decoder_) == "Sequential(Dense(2, 5), LeakyReLU(0.2), Dense(5, 6), Sigmoid())"
     assert ae.encoder_.layers[1] is not ae.activation
+
+
+@pytest.mark.parametrize(
+    ("activation", "kind"),
+    [
+        ("relu", npae.ReLU),
+        ("leaky_relu", npae.LeakyReLU),
+        ("elu", npae.ELU),
+        ("sigmoid", npae.Sigmoid),
+        ("tanh", npae.Tanh),
+        ("linear", npae.Identity),
+    ],
+)
+def test_a_name_stands_for_the_activation_of_that_name(activation, kind):
+    ae = npae.AE(**(QUICK | {"epochs": 0}), activation=activation).fit(table())
+    assert type(ae.encoder_.layers[1]) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "corruption"),
+    [("gaussian", npae.GaussianNoise()), ("masking", npae.MaskingNoise()), ("salt_and_pepper", npae.SaltAndPepper())],
+)
+def test_a_name_stands_for_the_corruption_of_that_name(name, corruption):
+    X = table()
+    noisy = npae.DAE(**QUICK, corruption=name).fit(X).objective(X, np.random.default_rng(5)).inputs
+    np.testing.assert_array_equal(noisy, corruption(X, np.random.default_rng(5)))
+
+
+def test_the_decoder_has_the_widths_of_the_encoder_in_reverse():
+    ae = npae.AE(hidden=(5, 4, 3), latent_dim=2, activation="tanh", epochs=0).fit(table())
+    assert repr(ae.encoder_) == "Sequential(Dense(6, 5), Tanh(), Dense(5, 4), Tanh(), Dense(4, 3), Tanh(), Dense(3, 2))"
+    assert repr(ae.decoder_) == "Sequential(Dense(2, 3), Tanh(), Dense(3, 4), Tanh(), Dense(4, 5), Tanh(), Dense(5, 6))"
+
+
+@pytest.mark.parametrize(
+    ("activation", "gain"), [("relu", 2), ("leaky_relu", 2), ("elu", 2), ("sigmoid", 1), ("tanh", 1), ("linear", 1)]
+)
+def test_weights_begin_as_what_comes_after_them_asks_and_biases_at_zero(activation, gain):
+    n = 200  # the widths are all the same: He's variance is 2 / n, Glorot's 1 / n
+    ae = npae.AE(hidden=(n,), latent_dim=n, activation=activation, epochs=0, random_state=0).fit(np.ones((1, n)))
+    weights = [p.value for p in ae.network_.parameters() if p.name.endswith("W")]
+    bent, code, bent_too, output = (n * W.var() for W in weights)
+    assert [bent, code, bent_too, output] == pytest.approx([gain, 1, gain, 1], rel=0.05)
+    assert all(abs(W.mean()) < 5 * W.std() / n for W in weights)
+    assert all((p.value == 0).all() for p in ae.network_.parameters() if p.name.endswith("b"))
+
+
+def test_no_two_layers_begin_alike_and_no_two_seeds():
+    X = np.ones((1, 6))
+    same = {"hidden": (6,), "latent_dim": 6, "epochs": 0}
+    seeds = [npae.AE(**same, random_state=seed).fit(X).network_.parameters() for seed in (0, 1)]
+    weights = [p.value.tobytes() for parameters in seeds for p in parameters if p.name.endswith("W")]
+    assert len(set(weights)) == 8
 
 
 # --- divergence ---------------------------------------------------------------------------------------
@@ -335,6 +422,16 @@ def test_pca_reconstructs_with_the_least_squared_error():
         np.testing.assert_allclose(pca.encode(X), centred @ pca.components_.T, atol=1e-12)
         np.testing.assert_allclose(pca.encode(X).var(axis=0, ddof=1), pca.explained_variance_, rtol=1e-9)
     assert npae.PCA().fit(X).explained_variance_ratio_.sum() == pytest.approx(1)
+
+
+def test_pca_points_components_to_their_largest_entry_and_gives_their_share_of_the_whole_variance():
+    for seed in range(5):
+        X = table(50, 7, seed)
+        pca = npae.PCA(3).fit(X)
+        V = pca.components_
+        assert (V[np.arange(3), abs(V).argmax(axis=1)] > 0).all()
+        share = pca.explained_variance_ / X.var(axis=0, ddof=1).sum()
+        np.testing.assert_allclose(pca.explained_variance_ratio_, share, rtol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (3, 5), (5, 3), (6, 1)])

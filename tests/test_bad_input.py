@@ -361,6 +361,10 @@ def test_results_are_the_callers_own():
     ae.encode(X)[...] = 7
     first[...] = 7
     np.testing.assert_array_equal(ae.reconstruct(X), kept)
+    for layer in (npae.Identity(), npae.ReLU(), npae.Sigmoid()):
+        y = layer.forward(X)
+        assert not np.shares_memory(y, X)
+        assert not np.shares_memory(layer.backward(y), y)
 
 
 def test_layers_and_losses_take_lists():

@@ -204,6 +204,12 @@ def test_a_kink_within_the_step_is_left_out_and_counted():
     assert report.comparisons[0].checked == 2
 
 
+def test_kinks_of_inner_layers_are_left_out_as_well():
+    report = npae.check_gradients(npae.Sequential(npae.Tanh(), npae.Sequential(npae.ReLU())), [[0.0, 1.0]])
+    assert report.passed
+    assert report.kinks == 1
+
+
 def test_nothing_compared_is_not_a_pass():
     assert not npae.check_gradients(npae.ReLU(), [[0.0, 0.0]], verbose=False).passed
 
@@ -221,7 +227,54 @@ def test_the_report_names_the_worst_element(capsys):
     assert report.worst.index == (1, 2)
     assert "gradients of Wrong: WRONG" in printed
     assert "worst input[1, 2]: analytic" in printed
-    assert report.worst.analytic / report.worst.numeric == pytest.approx(1.001, rel=1e-6)
+    a, n = report.worst.analytic, report.worst.numeric
+    assert a / n == pytest.approx(1.001, rel=1e-6)
+    assert report.error == pytest.approx(abs(a - n) / max(1, abs(a), abs(n)), rel=1e-12)
+
+
+def wrong_by(fault):
+    """A layer whose gradient is that of Tanh, put through `fault`."""
+
+    class Wrong(npae.Tanh):
+        def backward(self, grad_y):
+            return fault(super().backward(grad_y))
+
+    return Wrong()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda g: -g,
+        lambda g: g[::-1],
+        lambda g: g[:, ::-1],
+        lambda g: g + 0.01,
+        lambda g: np.where(g == g[1, 2], np.nan, g),
+    ],
+    ids=["a sign", "rows swapped", "columns swapped", "a constant", "NaN"],
+)
+def test_a_wrong_gradient_is_refused(fault):
+    assert not npae.check_gradients(wrong_by(fault), np.full((2, 3), 0.3), verbose=False).passed
+
+
+@pytest.mark.parametrize(("method", "digits"), [("central", 7), ("complex", 12)])
+def test_a_gradient_may_be_wrong_after_so_many_digits_and_not_before(method, digits):
+    x = np.zeros((4, 5))
+    for fault, right in ((10 * 10.0**-digits, False), (0.1 * 10.0**-digits, True)):
+        layer = wrong_by(lambda g, fault=fault: g * (1 + fault))
+        assert npae.check_gradients(layer, x, method=method, verbose=False).passed == right
+
+
+def test_one_wrong_parameter_is_enough():
+    class Wrong(npae.Dense):
+        def backward_parameters(self, grad_y):
+            super().backward_parameters(grad_y)
+            self.b.grad *= 1.1
+
+    report = npae.check_gradients(Wrong(3, 2, rng=0), np.ones((4, 3)), verbose=False)
+    assert not report.passed
+    assert report.worst.name == "b"
+    assert [c.error < 1e-7 for c in report.comparisons] == [True, True, False]
 
 
 @pytest.mark.parametrize("seed", [0, 5])
@@ -250,6 +303,16 @@ def test_the_model_is_left_as_it_was():
 def test_at_most_max_elements_of_each_array_are_compared():
     report = npae.check_gradients(npae.Dense(30, 20, rng=0), np.ones((2, 30)), max_elements=7, verbose=False)
     assert [c.checked for c in report.comparisons] == [7, 7, 7]
+
+
+def test_the_elements_that_are_compared_come_from_the_whole_array():
+    for half in (slice(0, 15), slice(15, 30)):
+
+        def halved(g, half=half):
+            g[half] *= 0.5
+            return g
+
+        assert not npae.check_gradients(wrong_by(halved), np.ones((30, 4)), max_elements=20, verbose=False).passed
 
 
 def test_backward_parameters_is_backward_without_the_input_gradient():

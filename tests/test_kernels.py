@@ -221,6 +221,23 @@ def test_nan_and_infinity_pass_through_as_in_numpy(dtype, special):
         np.testing.assert_allclose(numba_backend.matmul(x.T, x), x.T @ x, rtol=1e-4, atol=1e-5)
 
 
+@both_dtypes
+def test_a_minibatch_is_the_rows_asked_for(backend, dtype):
+    a = np.arange(12, dtype=dtype).reshape(4, 3)
+    assert kernels.of(a).take(a, np.array([2, 0, 2])).tolist() == [[6, 7, 8], [0, 1, 2], [6, 7, 8]]
+
+
+@both_dtypes
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("relu", 0, 1e4), ("leaky_relu", -1e3, 1e4), ("elu", -1.3, 1e4), ("sigmoid", 0, 1), ("tanh", -1, 1)],
+)
+def test_huge_numbers_overflow_nowhere(backend, dtype, name, low, high):
+    x = np.array([[-1e4, 1e4]], dtype)
+    y = getattr(kernels.of(x), name)(x, *([EXTRA[name]] if name in EXTRA else []))
+    np.testing.assert_allclose(y, [[low, high]], rtol=1e-6)
+
+
 @needs_numba
 def test_compiled_loops_are_not_entered_with_shapes_that_do_not_match():
     a, b = np.zeros((3, 4)), np.zeros((5, 2))

@@ -63,6 +63,18 @@ def test_bce_is_exact_for_huge_logits(dtype, logit, target, value, slope):
     assert grad.dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("logit", "target"), [(40, 1), (-40, 0)])
+def test_bce_of_a_nearly_certain_element_keeps_its_digits(dtype, logit, target):
+    value, _ = npae.BCE()(np.array([[logit]], dtype), np.array([[target]], dtype))
+    assert value == pytest.approx(math.exp(-40), rel=1e-5 if dtype == np.float32 else 1e-12, abs=0)
+
+
+def test_a_mean_of_float32_is_taken_in_float64():
+    value, _ = npae.MSE()(np.array([[1, 0, 0]], np.float32), np.zeros((1, 3), np.float32))
+    assert value == pytest.approx(1 / 3, rel=1e-15)
+
+
 @given(data=st.data(), x=batches())
 def test_float32_agrees_with_float64(data, x):
     t = data.draw(like(x, UNIT))
@@ -107,6 +119,18 @@ def test_ssim_is_symmetric_bounded_and_zero_only_for_equal_images(seed):
     assert 0 < loss(x, y)[0] < 2
     assert loss(x, x)[0] == pytest.approx(0, abs=1e-14)
     assert abs(loss(x, x)[1]).max() < 1e-14
+
+
+@given(unit=numbers(0.1, 300), seed=st.integers(0, 2**32 - 1))
+def test_ssim_is_the_same_in_every_unit(unit, seed):
+    x, y = np.random.default_rng(seed).random((2, 2, 144))
+    y[0, 0] = 1.0
+    value, grad = npae.SSIM((12, 12))(x, y)
+    scaled, scaled_grad = npae.SSIM((12, 12), data_range=unit)(unit * x, unit * y)
+    assert scaled == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(unit * scaled_grad, grad, rtol=1e-7, atol=1e-12)
+    with pytest.raises(ValueError, match="expected targets in"):
+        npae.SSIM((12, 12), data_range=0.9 * unit)(unit * x, unit * y)
 
 
 def test_ssim_of_a_real_digit_falls_with_noise():

@@ -9,6 +9,7 @@ from helpers import numbers, seeds
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import npae
 from npae import kernels
 from npae.kernels import numpy_backend
 
@@ -83,6 +84,13 @@ def test_an_element_is_struck_from_its_own_word_on(dtype):
             assert (kernels.of(x).masking_noise(x, key(11), fraction)[0, i] == 0) == struck
 
 
+@pytest.mark.usefixtures("backend")
+def test_the_lower_half_of_what_is_struck_is_pepper_and_the_upper_salt():
+    x, words = np.full((5, 40), 0.7), numpy_backend.philox(key(11), 200).reshape(5, 40)
+    noisy = npae.SaltAndPepper(0.5, low=-1, high=2).apply(x, key(11))
+    np.testing.assert_array_equal(noisy, np.where(words < 2**30, -1, np.where(words < 2**31, 2, x)))
+
+
 def kolmogorov_smirnov(z):
     """The largest distance between the distribution of z and the normal one, times sqrt(n)."""
     z = np.sort(z)
@@ -104,6 +112,16 @@ def test_normals_are_normal(dtype, k):
     for lag in (1, 2, 3, 4, 5, 4096):
         assert abs((z[lag:] * z[:-lag]).mean()) < 4.5 / math.sqrt(n - lag), f"correlation at lag {lag}"
     assert abs(z).max() < 6
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_smallest_word_makes_a_large_number_and_no_infinite_one(dtype):
+    rare = key(75465)  # its first word is below 2^9: the log is taken of 2^-24
+    first, second = (int(word) for word in numpy_backend.philox(rare, 2))
+    assert first < 2**9
+    z = kernels.of(np.zeros(1, dtype)).gaussian_noise(np.zeros((1, 1), dtype), rare, 1.0, *INFINITE)
+    assert z.item() == pytest.approx(math.sqrt(48 * math.log(2)) * math.cos(2 * math.pi * second / 2**32), rel=1e-5)
 
 
 def test_normals_cover_all_quadrants_of_box_and_muller_equally():

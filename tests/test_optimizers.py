@@ -35,19 +35,25 @@ def run(optimizer, w, grads, steps=None):
     rate=numbers(1e-4, 1),
     beta1=numbers(0, 0.95),
     beta2=numbers(0.5, 0.999),
+    eps=numbers(1e-8, 0.1),
     decay=numbers(0, 0.5),
 )
-def test_adam_follows_the_papers_algorithm(w, grads, rate, beta1, beta2, decay):
+def test_adam_follows_the_papers_algorithm(w, grads, rate, beta1, beta2, eps, decay):
     expected, m, v = [], 0.0, 0.0
     value = w
     for t, g in enumerate(grads, start=1):
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
         m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-        value = value - rate * (m_hat / (math.sqrt(v_hat) + 1e-8) + decay * value)
+        value = value - rate * (m_hat / (math.sqrt(v_hat) + eps) + decay * value)
         expected.append(value)
-    adam = npae.Adam(rate, beta1=beta1, beta2=beta2, weight_decay=decay)
+    adam = npae.Adam(rate, beta1=beta1, beta2=beta2, eps=eps, weight_decay=decay)
     np.testing.assert_allclose(run(adam, w, grads), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_defaults_are_those_that_the_paper_and_the_docstrings_give():
+    assert npae.Adam() == npae.Adam(0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0)
+    assert npae.SGD() == npae.SGD(0.01, momentum=0.0, nesterov=False)
 
 
 @given(g=numbers(-1e6, 1e6).filter(lambda g: abs(g) > 1e-3), rate=numbers(1e-5, 1))
@@ -137,6 +143,12 @@ def test_a_schedule_sets_the_rate_of_each_step_from_first_to_last():
     np.testing.assert_allclose(rates, [npae.Cosine(0.8, 0.2)(s) for s in (0, 0.25, 0.5, 0.75, 1)], rtol=1e-12)
     constant = run(npae.SGD(npae.Constant(0.5)), 0.0, [1.0, 1.0])
     assert constant == [-0.5, -1.0]
+
+
+def test_a_schedule_stays_at_its_end_and_a_single_step_is_its_first():
+    rate = npae.Cosine(0.8, 0.2)
+    np.testing.assert_allclose(run(npae.SGD(rate), 0.0, [-1.0] * 4, steps=2), np.cumsum([0.8, 0.2, 0.2, 0.2]))
+    assert run(npae.SGD(rate), 0.0, [-1.0], steps=1) == [0.8]
 
 
 def test_a_schedule_must_be_told_the_number_of_steps():
