@@ -268,7 +268,7 @@ def test_a_model_that_learned_with_an_object_of_yours_says_how_to_keep_it(tmp_pa
 OBJECTS = {
     "a number too long": 10**5000, "an object": object(), "keys that are no strings": {1: 2}, "a set": {1},
     "an array of objects": np.array([object()]), "complex numbers": np.array([1j]), "a class": npae.MSE,
-    "a function": abs, "bytes": b"bytes",
+    "a function": abs, "bytes": b"bytes", "two arrays of one name": {"x": {"y": np.zeros(2)}, "x.y": np.ones(2)},
 }  # fmt: skip
 
 
