@@ -124,7 +124,7 @@ def _model(contents: dict[str, Any], arrays: dict[str, Array]) -> Estimator:
         raise ValueError(f"the unknown class {contents['class']!r:.200}")
     model = kind(**{k: unpacker.unpack(v, f"parameters.{k}") for k, v in contents["parameters"].items()})
     for name, value in contents["learned"].items():
-        if not _is_learned(name) or hasattr(kind, name):
+        if not _is_learned(name):
             raise ValueError(f"{name!r:.200} among what it has learned")
         setattr(model, name, unpacker.unpack(value, name))
     if unpacker.arrays:
