@@ -187,6 +187,7 @@ def with_training(monkeypatch, optimizer=None):
     optimizer.step([flat], state)
     one, two = np.random.default_rng(1).spawn(2)
     model.training_ = Training(state, one, two, model.history_, flat.value.copy())
+    model.history_ = vars(model).pop("history_")  # the later attribute, though it comes first in the file
     return model
 
 
@@ -209,6 +210,9 @@ def test_what_training_keeps_comes_back(monkeypatch, tmp_path, optimizer):
     same_future(ours.noise_rng, theirs.noise_rng)
     with np.load(tmp_path / "model.npz") as data:
         assert {"training.state.moments.0.0", "training.best"} < set(data.files)
+        header = json.loads(data["header"].tobytes())
+    assert header["learned"]["history_"] == {"History": dataclasses.asdict(model.history_)}
+    assert header["learned"]["training_"]["Training"]["history"] == {"same as": "history_"}
 
 
 def test_names_of_features_come_back_as_objects(tmp_path):
