@@ -197,7 +197,8 @@ def inside(where: str, part: str | int) -> str:
 def _refused(value: Any, where: str) -> TypeError:
     name = where.removeprefix("parameters.").partition(".")[0]
     mend = f"change it first, for example with model.set_params({name}=...)."
-    if not where.startswith("parameters."):
+    if name == where.partition(".")[0]:
+        name = name.removesuffix("_") + "_"
         mend = "it was learned with an object of yours, so keep the model with pickle or the weights with np.savez."
     got = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"{value!r:.500}"
     return TypeError(

@@ -15,10 +15,8 @@ before is lost only once the new file is whole (see `files`).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,9 +28,8 @@ from npae.files import write_whole
 from npae.history import History, Training
 from npae.layers import Sequential
 from npae.losses import SSIM, Loss
-from npae.optimizers import State
 from npae.packing import Packer, Unpacker
-from npae.parameter import flatten
+from npae.parameter import Parameter, flatten
 from npae.pca import PCA
 from npae.validation import as_path
 
@@ -141,17 +138,14 @@ def _model(contents: dict[str, Any], arrays: dict[str, Array]) -> Estimator:
         raise ValueError(f"the unknown class {contents['class']!r:.200}")
     model = kind(**{k: unpacker.unpack(v, f"parameters.{k}") for k, v in contents["parameters"].items()})
     for name, value in contents["learned"].items():
-        if not _is_learned(name) or hasattr(kind, name):
+        if not _is_learned(name):
             raise ValueError(f"{name!r:.200} among what it has learned")
         setattr(model, name, unpacker.unpack(value, name))
     if unpacker.arrays:
         raise ValueError(f"arrays that belong nowhere: {', '.join(unpacker.arrays):.200}")
     _check(model)
-    training: Training | None = vars(model).get("training_")
-    if training:
-        vector = flatten(training.network.parameters()).value
-        for a in _vectors(training):
-            _check_array(a, "training_", vector.shape, vector.dtype)
+    if "training_" in vars(model):
+        _check_training(vars(model)["training_"])
     model._woken()
     if archive.header_text(*_described(model)) != archive.header_text(contents, arrays):
         raise ValueError("a header that npae.save would not write for this model")
@@ -212,14 +206,13 @@ def _check_array(a: Array, name: str, shape: tuple[int, ...], dtype: np.dtype[An
         raise ValueError(f"{name} that is not all finite")
 
 
-def _vectors(part: Any) -> Iterator[Array]:
-    """The arrays in what training keeps, each of which belongs to the network's vector of parameters."""
-    if isinstance(part, np.ndarray):
-        yield part
-    elif isinstance(part, list | tuple):
-        for inner in part:
-            yield from _vectors(inner)
-    elif dataclasses.is_dataclass(part):
-        for field in dataclasses.fields(part):
-            if not (isinstance(part, State) and field.name == "numbers"):
-                yield from _vectors(getattr(part, field.name))
+def _check_training(training: Training) -> None:
+    """Raise unless its state is its optimizer's, and its arrays as long as its network's: kernels rely on that."""
+    vector = flatten(training.network.parameters()).value
+    state, fresh = training.state, training.optimizer.init([Parameter(vector, "parameters")], steps=1)
+    if [len(moments) for moments in state.moments] != [len(moments) for moments in fresh.moments]:
+        raise ValueError(f"training_ with moments that are none of {training.optimizer}")
+    _check_array(state.numbers, "training_", fresh.numbers.shape, fresh.numbers.dtype)
+    for a in (*state.moments[0], training.best, training.last):
+        if a is not None:
+            _check_array(a, "training_", vector.shape, vector.dtype)

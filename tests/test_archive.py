@@ -482,6 +482,10 @@ FORGERIES = {
     "a history of nothing": (with_value("learned", "history_", value=[]), "'history_'|history_ that is none"),
     "a history without end": (with_value(*HISTORY, "stopped", value=3), "history.stopped of another type"),
     "moments of another length": (with_array("training.state.moments.0.1", np.zeros(7)), r"training_ of shape \(7,\)"),
+    "moments too few": (
+        with_value(*TWISTER[:3], "state", "State", "moments", value=[]), "none of Adam|belong nowhere"),
+    "numbers too few": (
+        with_array("training.state.numbers", np.zeros(3)), r"training_ of shape \(3,\) .* where \(7,\)"),
     "moments of another dtype": (
         lambda h, a: with_array("training.best", a["training.best"].astype(np.float32))(h, a), "training_ .* float32"),
     "moments that are none": (

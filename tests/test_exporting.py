@@ -167,6 +167,7 @@ def test_what_the_file_returns_is_the_callers_own(path):
     Z = file["encode"](X)
     assert not np.shares_memory(Z, X)
     np.testing.assert_array_equal(Z, X)
+    np.testing.assert_array_equal(file["decode"](Z), file["reconstruct"](X))
 
 
 @pytest.mark.parametrize("bad", [X[0], X[:, :5], X[None], 3.0])
@@ -225,6 +226,19 @@ def test_a_loss_of_yours_is_no_matter_unless_it_has_its_own_link(path):
     np.testing.assert_allclose(exported(model, path)["reconstruct"](X), model.reconstruct(X), rtol=1e-12)
     with pytest.raises(TypeError, match=r"export expected a loss whose link is .*, got Rounded\(\): train with one"):
         npae.AE(**QUICK, loss=Rounded()).fit(X).export(path)
+
+
+def test_an_export_that_fails_midway_leaves_the_old_file(path, monkeypatch):
+    def full(place):
+        raise OSError(28, "No space left on device")
+
+    npae.PCA(1).fit(X).export(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        npae.PCA(2).fit(X).export(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("make", [npae.AE, npae.DAE, npae.PCA])

@@ -184,6 +184,9 @@ def test_what_training_keeps_comes_back(tmp_path, optimizer):
         same_future(getattr(ours, name), getattr(theirs, name))
     with np.load(tmp_path / "model.npz") as data:
         assert {"training.state.moments.0.0", "training.best", "training.last"} < set(data.files)
+        header = json.loads(data["header"].tobytes())
+    assert header["learned"]["history_"] == {"History": dataclasses.asdict(model.history_)}
+    assert header["learned"]["training_"]["Training"]["history"] == {"same as": "history_"}
 
 
 def test_names_of_features_come_back_as_objects(tmp_path):
@@ -243,7 +246,7 @@ def test_a_model_that_learned_with_an_object_of_yours_says_how_to_keep_it(tmp_pa
 OBJECTS = {
     "a number too long": 10**5000, "an object": object(), "keys that are no strings": {1: 2}, "a set": {1},
     "an array of objects": np.array([object()]), "complex numbers": np.array([1j]), "a class": npae.MSE,
-    "a function": abs, "bytes": b"bytes",
+    "a function": abs, "bytes": b"bytes", "two arrays of one name": {"x": {"y": np.zeros(2)}, "x.y": np.ones(2)},
 }  # fmt: skip
 
 
