@@ -7,9 +7,11 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import npae
@@ -182,14 +184,20 @@ def test_the_readmes_map_leads_to_the_lines_it_names():
         assert found == int(line), f"README says {file}#L{line} for {name}, which stands at line {found}"
 
 
-def test_the_readmes_code_runs(monkeypatch):
+def test_the_readmes_code_runs(monkeypatch, tmp_path):
     X_train, X_test = npae.datasets.digits()
     monkeypatch.setattr(npae.datasets, "digits", lambda: (X_train[:150], X_test[:20]))  # the same, sooner
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     names = {}
     for block in re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.DOTALL):
         exec(block, names)
     assert names["Z"].shape == (20, 32)
     assert names["X_hat"].shape == names["X_clean"].shape == (20, 784)
+    assert len(names["loss"]) > 5  # it went on
+    np.testing.assert_allclose(
+        names["H"] @ names["arrays"]["network.0.2.W"] + names["arrays"]["network.0.2.b"],
+        names["ae"].encode(names["X_test"]), rtol=1e-4, atol=1e-5,
+    )  # fmt: skip
 
 
 def test_the_readmes_files_and_pictures_exist():
