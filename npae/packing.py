@@ -234,6 +234,8 @@ def _check_fields(record: Any, where: str) -> None:
 
 
 def _is(value: Any, kind: Any) -> bool:
+    if kind == Array:  # an alias, of which each NumPy makes something else
+        return isinstance(value, np.ndarray)
     origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is Any:
         return True
