@@ -239,10 +239,10 @@ def as_gradient(grad_y: ArrayLike, memory: Array | None, who: str, width: int | 
 def as_count(value: Any, who: str, name: str, *, at_least: int = 1) -> int:
     """`value` as a whole number of at least `at_least`."""
     try:
-        number = operator.index(value)
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool | np.bool_):
+    if number is None:
         raise TypeError(
             f"{who} expected {name} as a whole number, got {value!r} ({type(value).__name__}): pass an int."
         )
