@@ -1,8 +1,8 @@
 """Hypothesis profiles, the backends that tests run on, and the tally of gradients checked.
 
 `pytest` uses the profile "ci": the same examples every time. `HYPOTHESIS_PROFILE=thorough pytest` draws
-ten times as many, at random. `NPAE_BACKEND=numpy pytest` leaves numba out. "first_failure" is what `mutants.py` wants:
-the examples of "ci", and no search for a smaller one once one fails.
+ten times as many, at random, and "few" a fifth. "first_failure" is what `mutants.py` wants: the examples of "ci",
+and no search for a smaller one once one fails. `NPAE_BACKEND=numpy pytest` leaves numba out.
 """
 
 import os
@@ -16,6 +16,7 @@ import npae
 
 quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, suppress_health_check=quiet)
+settings.register_profile("few", settings.get_profile("ci"), max_examples=20)
 settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=quiet)
 settings.register_profile("first_failure", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import tracemalloc
+import warnings
 import zipfile
 import zlib
 
@@ -339,7 +340,8 @@ def verdict(data, path, whole):
     persistence._check(model)
     archive.write(again, *persistence._described(model))
     assert again.getvalue() == data
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # X has no names
         assert model.reconstruct(X).shape == X.shape
         model.score(X)
     return "the same" if data == whole else "another model, understood"
