@@ -210,7 +210,7 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
         ("weights may be negative", "(weights >= 0)", "(weights >= -9)",
          "sample_weight::test_bad_weights_are_refused_before_any_work"),
         ("the first numbers only are checked", "for start in range(0, len(table), rows):",
-         "for start in range(0, 1, rows):", "batches::test_a_memory_map_is_checked_before_any_work"),
+         "for start in range(0, 1, rows):", "bad_input::test_a_table_is_checked_to_its_last_number_however_large"),
         ("what left the range is returned", "if not finite:", "if False:",
          "extremes::test_a_fitted_model_never_returns_what_is_not_a_number"),
     ],

@@ -73,6 +73,12 @@ def test_a_bad_table_is_refused_everywhere_and_changes_nothing(name, case):
         assert state(model) == before
 
 
+def test_a_table_is_checked_to_its_last_number_however_large():
+    large = np.zeros((3, 2**20), np.float32)
+    large[-1, -1] = np.nan
+    refuses(lambda: npae.AE(**QUICK).fit(large), ValueError, "finite", "nan at row 2, column 1048575", "remove or fill")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_wrong_width_is_refused_after_the_fit(name):
     model = MODELS[name]()
