@@ -158,7 +158,7 @@ class AE(Estimator):
         callbacks : function (model, epoch, logs), or several
             Called after every epoch with this model, its number (from 1) and `history_.last()`; True ends the fit.
         checkpoint : path, optional
-            Where to `npae.save` the model after every `checkpoint_every` epochs and the last one.
+            Where to `npae.save` the model after every `checkpoint_every` epochs, and at the end.
         resume : bool
             Go on with what the last fit has learned, or `npae.load` brought, until `epochs` are done in all, bit for
             bit as if there had been no stop. The network and its loss stay as they are.

@@ -90,7 +90,7 @@ def learn(
 
     model._adopt(training)
     model._remember(batches.width, names)
-    watch = Watch(model, training, until, Progress(until, verbose, done), watchers, path, every)
+    watch = Watch(model, training, Progress(until, verbose, done), watchers, path, every)
     try:
         train(
             training, batches, epochs=until, corruption=corruption, validation=held_out, patience=patience,
@@ -101,6 +101,8 @@ def learn(
             vars(model).clear()
             vars(model).update(before)
         raise
+    if path is not None and training.whole and (patience or len(training.history.loss) % every):
+        save(model, path)  # as it is now: with the best weights, or after an epoch between two checkpoints
     if training.history.stopped:
         watch.progress.stopped(f"{training.history.stopped}: the model keeps what it has learned")
 
@@ -136,7 +138,6 @@ class Watch:
 
     model: Any
     training: Training
-    epochs: int
     progress: Progress
     callbacks: list[Callback]
     checkpoint: str | None
@@ -146,7 +147,7 @@ class Watch:
         logs = self.training.history.last()
         epoch = len(self.training.history.loss)
         self.progress.epoch(epoch, logs["loss"], logs.get("validation_loss"))
-        if self.checkpoint is not None and (epoch % self.every == 0 or epoch == self.epochs):
+        if self.checkpoint is not None and epoch % self.every == 0:
             save(self.model, self.checkpoint)
         answers = [callback(self.model, epoch, dict(logs)) for callback in self.callbacks]
         return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)

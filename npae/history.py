@@ -64,6 +64,8 @@ class History:
 
     def last(self) -> dict[str, float]:
         """The last epoch: its number (from 1), loss, learning_rate, seconds and, if it has one, validation_loss."""
+        if not self.loss:
+            return {"epoch": 0}
         logs = {"epoch": len(self.loss), "loss": self.loss[-1]}
         if len(self.validation_loss) == len(self.loss):
             logs["validation_loss"] = self.validation_loss[-1]

@@ -130,6 +130,7 @@ ROWS_ONCE = "batches::test_every_row_comes_once_an_epoch_in_whole_batches"
 WEIGHTED = "sample_weight"
 GOING_ON = "going_on::test_ten_epochs_equal_five_and_five_more_bit_for_bit"
 STOPPING = "going_on::test_training_stops_when_the_validation_loss_no_longer_falls_and_the_best_weights_come_back"
+CHECKPOINT = "going_on::test_a_checkpoint_is_written_every_few_epochs_and_at_the_end"
 MASKING = "corruptions::test_masking_sets_the_given_fraction_to_zero"
 SALT = "corruptions::test_salt_and_pepper_come_in_equal_parts"
 
@@ -381,9 +382,10 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
         ("a pass goes on from the last weights", "training.last if not epochs else None", "training.last",
          "going_on::test_a_pass_after_early_stopping_goes_on_from_the_best_weights"),
         ("a checkpoint an epoch late", "epoch % self.every == 0", "epoch % self.every == 1",
-         "going_on::test_a_checkpoint_is_written_every_few_epochs_and_after_the_last"),
-        ("no checkpoint of the last epoch", " or epoch == self.epochs", "",
-         "going_on::test_a_checkpoint_is_written_every_few_epochs_and_after_the_last"),
+         CHECKPOINT),
+        ("no checkpoint at the end", "(patience or len(training.history.loss) % every)", "False", CHECKPOINT),
+        ("no checkpoint of the best", "(patience or len(training.history.loss) % every)",
+         "len(training.history.loss) % every", "going_on::test_a_checkpoint_at_the_end_has_the_best_weights"),
         ("any answer ends training", "isinstance(answer, bool | np.bool_) and bool(answer)", "bool(answer)",
          "going_on::test_a_callback_ends_training_with_true_and_with_nothing_else"),
         ("a target seen as noisy in validation", "if corruption else V, V)", "if corruption else V, V + 0.1)",

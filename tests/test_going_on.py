@@ -258,6 +258,7 @@ def test_a_callback_is_told_the_model_the_epoch_and_its_numbers():
         assert -score == pytest.approx(h.validation_loss[i], rel=1e-12)
     assert told[0][2] != told[1][2]
     assert "validation_loss" not in npae.AE(**QUICK).fit(X).history_.last()
+    assert npae.History().last() == {"epoch": 0}
 
 
 def test_a_callback_ends_training_with_true_and_with_nothing_else():
@@ -322,16 +323,24 @@ def test_what_is_no_function_is_no_callback(bad):
 # --- checkpoints ----------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_is_written_every_few_epochs_and_after_the_last(tmp_path):
+def test_a_checkpoint_is_written_every_few_epochs_and_at_the_end(tmp_path):
     path, saved = tmp_path / "ae.npz", []
 
     def callback(model, epoch, logs):
         saved.append(len(npae.load(path).history_.loss) if path.exists() else 0)
 
     ae = npae.AE(**QUICK).fit(X, checkpoint=path, checkpoint_every=4, callbacks=callback)
-    assert saved == [0, 0, 0, 4, 4, 4, 4, 8, 8, 10]
+    assert saved == [0, 0, 0, 4, 4, 4, 4, 8, 8, 8]
+    assert everything(npae.load(path)) == everything(ae)
+    ae.fit(X, checkpoint=path, checkpoint_every=4, callbacks=stop_after(6))
     assert everything(npae.load(path)) == everything(ae)
     assert [p.name for p in tmp_path.iterdir()] == ["ae.npz"]
+
+
+def test_a_checkpoint_at_the_end_has_the_best_weights(tmp_path):
+    ae, watched = sized(9, 3, 0, 1, 2, epochs=5)
+    ae.fit(X, **watched, checkpoint=tmp_path / "ae.npz", checkpoint_every=5)
+    assert all_zero(npae.load(tmp_path / "ae.npz"))
 
 
 @pytest.mark.parametrize("name", ["AE, schedule", "DAE", "DAE, patience"])
