@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -270,6 +270,7 @@ def fingerprint():
 
 
 @pytest.mark.parametrize("name", CALLS)
+@settings(max_examples=settings().max_examples // 2)  # there are many calls
 @given(data=st.data())
 def test_nonsense_is_refused_in_three_parts_and_changes_nothing(name, data):
     call, nonsense = CALLS[name]
