@@ -148,8 +148,8 @@ class AE(Estimator):
         Parameters
         ----------
         X : array (n, d), memory map, or iterable of arrays (m, d)
-            All rows, or an object that yields batches, anew for each epoch. Maps and iterables are never in memory
-            as a whole; `batches` says in which order rows come.
+            All rows, or an object that yields batches, each a step, anew in every epoch. Maps and batches are not
+            in memory as a whole; `batches` says in which order rows come.
         sample_weight : array (n,), optional
             How often each row counts: L = sum_i w_i L_i / sum_i w_i.
         validation : array (m, d), optional

@@ -145,7 +145,7 @@ class Watch:
 
     def __call__(self) -> bool:
         logs = self.training.history.last()
-        epoch = len(self.training.history.loss)
+        epoch = int(logs["epoch"])
         self.progress.epoch(epoch, logs["loss"], logs.get("validation_loss"))
         if self.checkpoint is not None and epoch % self.every == 0:
             save(self.model, self.checkpoint)

@@ -118,7 +118,7 @@ def _epoch(
 def _keep_the_best(vector: Parameter, training: Training, patience: int) -> None:
     history = training.history
     epoch, best = len(history.loss), history.best_epoch
-    if best is None or history.validation_loss[-1] < history.validation_loss[best - 1]:
+    if best is None or training.best is None or history.validation_loss[-1] < history.validation_loss[best - 1]:
         history.best_epoch, training.best = epoch, vector.value.copy()
     elif epoch - best >= patience:
         history.stopped = f"no lower validation loss in {patience} epochs after epoch {best}"

@@ -225,6 +225,15 @@ def test_a_pass_after_early_stopping_goes_on_from_the_best_weights():
     assert not all_zero(ae)
 
 
+def test_patience_begins_anew_after_epochs_without_it():
+    ae, watched = sized(9, 3, 0, 1, 2, epochs=5)
+    ae.fit(X, **watched)
+    ae.set_params(patience=None, epochs=6).fit(X, **watched, resume=True)
+    ae.set_params(patience=3, epochs=8).fit(X, **watched, resume=True)
+    assert (ae.history_.best_epoch, len(ae.history_.loss), ae.history_.stopped) == (7, 8, "")
+    assert ae.training_.best is not None
+
+
 def test_patience_needs_validation_data_in_every_epoch():
     with pytest.raises(ValueError, match=r"expected validation data .* got some epochs without: pass fit"):
         npae.AE(**QUICK, patience=2).fit(X)
