@@ -117,14 +117,23 @@ one = (time.perf_counter() - started) / 4
 random.seed(0)
 midway, found = set(), [0, 0]
 for kill in range(100):
+    hears, tells = os.pipe()
     child = os.fork()
     if child == 0:
-        while True:
-            for model in models:
-                npae.save(model, path)
-    time.sleep(random.uniform(0, 2 * one))
+        try:
+            while True:
+                for model in models:
+                    npae.save(model, path)
+                    os.write(tells, b".")
+        finally:
+            os._exit(1)
+    os.close(tells)
+    for _ in range(kill % 4):  # none, one and the other, however long a save takes today
+        assert os.read(hears, 1) == b"."
+    time.sleep(random.uniform(0, one))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    os.close(hears)
     midway |= set(os.listdir(folder)) - {"model.npz"}
     found[wholes.index(open(path, "rb").read())] += 1
     assert npae.load(path).n_components in (20, 50)

@@ -439,7 +439,8 @@ def test_an_interrupt_in_the_middle_of_an_entry_leaves_whole_epochs():
 
 
 LONG_FIT = """
-import numpy as np, npae
+import numpy as np, npae, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without
 X = np.random.default_rng(0).random((500, 20))
 ae = npae.AE(hidden=(30,), latent_dim=4, epochs=1_000_000, random_state=0, verbose=True).fit(X)
 assert np.isfinite(ae.reconstruct(X)).all() and len(ae.history_.loss) == len(ae.history_.seconds) >= 1
