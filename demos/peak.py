@@ -130,10 +130,10 @@ def aligned(n):
     return numbers[first : first + n * n].reshape(n, n)
 
 
-def median_seconds(multiply, a, b, c):
-    """Of runs that take 0.7 s together, but of three at least."""
+def median_seconds(multiply, a, b, c, together=0.7):
+    """Of runs that take so many seconds together, but of three at least."""
     seconds = []
-    while len(seconds) < 3 or sum(seconds) < 0.7:
+    while len(seconds) < 3 or sum(seconds) < together:
         started = time.perf_counter()
         multiply(a, b, c)
         seconds.append(time.perf_counter() - started)
