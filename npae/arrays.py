@@ -1,4 +1,4 @@
-"""The few types that every room speaks of, and where in memory an array begins."""
+"""The few types that every room speaks of, and where an array lies: on which cache line, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RandomState: TypeAlias = "int | np.random.Generator | None"  # quoted: numpy.ran
 LINE = 64  # bytes of a cache line
 SMALL = 4096  # bytes: what takes less time to compute than to place
 
-__all__ = ["LINE", "Array", "ArrayLike", "RandomState", "aligned"]
+__all__ = ["LINE", "Array", "ArrayLike", "RandomState", "aligned", "mapped"]
 
 
 def aligned(shape: tuple[int, ...], dtype: DTypeLike, fill: float | None = None) -> Array:
@@ -36,3 +36,12 @@ def aligned(shape: tuple[int, ...], dtype: DTypeLike, fill: float | None = None)
     if fill is not None:
         a.fill(fill)
     return a
+
+
+def mapped(X: Any) -> bool:
+    """Whether X is a memory map, or a view of one."""
+    while isinstance(X, np.ndarray):
+        if isinstance(X, np.memmap):
+            return True
+        X = X.base
+    return False

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npae.activations import ACTIVATIONS, Activation, Identity, Sigmoid
-from npae.arrays import Array, ArrayLike, RandomState
+from npae.arrays import Array, ArrayLike, RandomState, mapped
 from npae.blocks import evaluate, in_blocks
 from npae.corruptions import CORRUPTIONS, Corruption, corrupt
 from npae.estimator import Estimator
@@ -196,14 +196,14 @@ class AE(Estimator):
         self.network_, (self.encoder_, self.decoder_) = training.network, training.network.layers
 
     def encode(self, X: ArrayLike) -> Array:
-        """z = f(x), shape (n, latent_dim).
+        """z = f(x), shape (n, latent_dim). A memory map is read block by block, also by the methods below.
 
         Raises RuntimeError if unfitted, or if the numbers become too large for the dtype, as do the methods below;
         TypeError or ValueError if X is not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
-        X = self._table(X)
-        return in_range(lambda: in_blocks(encoder.forward, X, encoder), type(self).__name__)
+        X = self._table(X, in_place=mapped(X))
+        return in_range(lambda: in_blocks(encoder.forward, X, self._dtype, encoder), type(self).__name__)
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
@@ -213,7 +213,7 @@ class AE(Estimator):
         decoder: Sequential = self._learned("decoder_")
         who, loss = type(self).__name__, self.loss_
         Z = as_table(Z, who, name="Z", width=self._n_features_out, dtype=self._dtype)
-        return in_range(lambda: in_blocks(lambda z: loss.link(decoder.forward(z)), Z, decoder, loss), who)
+        return in_range(lambda: in_blocks(lambda z: loss.link(decoder.forward(z)), Z, Z.dtype, decoder, loss), who)
 
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X (n, d), in one pass.
@@ -221,10 +221,9 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         network: Sequential = self._learned("network_")
-        X, loss = self._table(X), self.loss_
-        return in_range(
-            lambda: in_blocks(lambda x: loss.link(network.forward(x)), X, network, loss), type(self).__name__
-        )
+        who, loss = type(self).__name__, self.loss_
+        X = self._table(X, in_place=mapped(X))
+        return in_range(lambda: in_blocks(lambda x: loss.link(network.forward(x)), X, self._dtype, network, loss), who)
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
         """Minus the loss of X (n, d) and its reconstruction: higher is better; `sample_weight` as in fit, no `y`.
@@ -232,10 +231,12 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the
         loss's range.
         """
-        network, loss, inputs, target = AE.objective(self, X)
-        who = type(self).__name__
-        weight = None if sample_weight is None else as_weights(sample_weight, len(inputs), who)
-        return -in_range(lambda: evaluate(network, loss, inputs, target, weight), who)
+        network: Sequential = self._learned("network_")
+        who, loss = type(self).__name__, self.loss_
+        X = self._table(X, in_place=mapped(X))
+        loss.check_target(X)
+        weight = None if sample_weight is None else as_weights(sample_weight, len(X), who)
+        return -in_range(lambda: evaluate(network, loss, X, X, weight), who)
 
     def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
         """The terms of the loss that fit minimises on X, for `check_gradients` and for your own loop.

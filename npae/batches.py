@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npae import kernels
-from npae.arrays import Array, ArrayLike
+from npae.arrays import Array, ArrayLike, mapped
 from npae.losses import Loss
 from npae.validation import as_table, as_weights
 
@@ -76,7 +76,17 @@ class Table:
         return self.X[:1]
 
 
-class Converted(Table):
+class Itself:
+    """What batches have in common whose items are the rows themselves."""
+
+    def place(self, item: Array) -> Array:
+        return np.empty_like(item)
+
+    def rows(self, place: Array) -> Array:
+        return place
+
+
+class Converted(Itself, Table):
     """Rows of a memory map that are of another dtype or order than the network's; converted batch by batch."""
 
     def __init__(self, X: Array, batch_size: int, weight: Array | None, dtype: np.dtype[Any]) -> None:
@@ -87,17 +97,11 @@ class Converted(Table):
         for rows, weight in super().epoch(rng):
             yield self.X[rows].astype(self.dtype), weight
 
-    def place(self, item: Array) -> Array:
-        return np.empty_like(item)
-
-    def rows(self, place: Array) -> Array:
-        return place
-
     def example(self) -> Array:
         return self.X[:1].astype(self.dtype)
 
 
-class Stream:
+class Stream(Itself):
     """What an iterable of arrays yields, each a batch (n, d), checked as it comes."""
 
     def __init__(self, source: Iterable[ArrayLike], loss: Loss, who: str, passes: int, **form: Any) -> None:
@@ -121,12 +125,6 @@ class Stream:
             again, self.iterator = chain([self.first], self.iterator), None
         for x in self._checked(again, width=self.width, dtype=self.dtype):
             yield x, None
-
-    def place(self, item: Array) -> Array:
-        return np.empty_like(item)
-
-    def rows(self, place: Array) -> Array:
-        return place
 
     def example(self) -> Array:
         return self.first
@@ -169,15 +167,6 @@ def is_stream(X: Any) -> bool:
     """Whether X can only be run through: no array, nothing that becomes one, no sequence."""
     known = ("__array__", "__array_interface__", "__dataframe__", "__getitem__", "toarray")
     return isinstance(X, Iterable) and not any(hasattr(X, name) for name in known)
-
-
-def mapped(X: Any) -> bool:
-    """Whether X is a memory map, or a view of one."""
-    while isinstance(X, np.ndarray):
-        if isinstance(X, np.memmap):
-            return True
-        X = X.base
-    return False
 
 
 def minibatches(n: int, batch_size: int, block: int, rng: np.random.Generator) -> Iterator[Array]:

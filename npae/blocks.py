@@ -2,7 +2,8 @@
 
 The rows of a batch do not know of one another: f(X) is f of its first rows, then f of the next. A block has the same
 shape each time, so what is done to the first can be recorded and repeated (`kernels.recorded`), wherever all parts of
-it are known to consist of kernels alone (`only_kernels`).
+it are known to consist of kernels alone (`only_kernels`). Rows of another dtype than the network's become its own
+block by block, so that a memory map is never converted as a whole.
 
 A side room of the reading path, used by `training.py` and `autoencoder.py`.
 """
@@ -16,7 +17,7 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, aligned
-from npae.layers import Layer, parts
+from npae.layers import Layer, Sequential, parts
 from npae.losses import Loss
 
 ROWS_AT_A_TIME = 256
@@ -31,46 +32,47 @@ def only_kernels(*whole: Any) -> bool:
     return all(vars(type(part)).get("only_kernels", False) for part in every)
 
 
-def evaluate(network: Layer, loss: Loss, inputs: Array, targets: Array, weight: Array | None = None) -> float:
+def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, weight: Array | None = None) -> float:
     """The mean loss of the network's outputs for `inputs` against `targets`; with `weight` (n,) that of its rows."""
     if weight is not None:
-        blocks = _in_blocks(lambda x, t: loss.rows(network.forward(x), t), False, inputs, targets)
+        blocks = _in_blocks(lambda x, t: loss.rows(network.forward(x), t), False, network.dtype, inputs, targets)
         return sum(float(weight[rows] @ losses) for rows, losses in blocks) / float(weight.sum())
 
     def value(x: Array, t: Array) -> Array:
         return loss.value_and_gradient(network.forward(x), t)[0]
 
     total = 0.0
-    for rows, mean in _in_blocks(value, only_kernels(network, loss), inputs, targets):
+    for rows, mean in _in_blocks(value, only_kernels(network, loss), network.dtype, inputs, targets):
         total += float(mean) * len(inputs[rows])
     return total / len(inputs)
 
 
-def in_blocks(function: Callable[[Array], Array], X: Array, *parts: Any) -> Array:
-    """function(X) for a function of rows, with no more than ROWS_AT_A_TIME of them in flight.
+def in_blocks(function: Callable[[Array], Array], X: Array, dtype: np.dtype[Any], *parts: Any) -> Array:
+    """function(X) for a function of rows of that dtype, with no more than ROWS_AT_A_TIME of them in flight.
 
     `parts` are what the function is made of; if these are `only_kernels`, it is recorded.
     """
     if len(X) <= ROWS_AT_A_TIME:
-        return function(X)
+        return function(X.astype(dtype, copy=False))
     Y = np.empty(0)
-    for rows, y in _in_blocks(function, only_kernels(*parts), X):
+    for rows, y in _in_blocks(function, only_kernels(*parts), dtype, X):
         if rows.start == 0:
             Y = aligned((len(X), *y.shape[1:]), y.dtype)
         kernels.of(y).copy(y, out=Y[rows])
     return Y
 
 
-def _in_blocks(function: Callable[..., Array], repeatable: bool, *tables: Array) -> Iterator[tuple[slice, Array]]:
+def _in_blocks(
+    function: Callable[..., Array], repeatable: bool, dtype: np.dtype[Any], *tables: Array
+) -> Iterator[tuple[slice, Array]]:
     """function(*blocks) for each block of rows of the tables, recorded on the first if it can be repeated."""
-    kernel = kernels.of(*tables)
-    blocks = [aligned((ROWS_AT_A_TIME, table.shape[1]), table.dtype) for table in tables]
-    again = kernel.recorded(lambda: function(*blocks)) if repeatable else lambda: function(*blocks)
+    blocks = [aligned((ROWS_AT_A_TIME, table.shape[1]), dtype) for table in tables]
+    again = kernels.of(*blocks).recorded(lambda: function(*blocks)) if repeatable else lambda: function(*blocks)
     for first in range(0, len(tables[0]), ROWS_AT_A_TIME):
         rows = slice(first, first + ROWS_AT_A_TIME)
         if len(tables[0][rows]) < ROWS_AT_A_TIME:
-            yield rows, function(*(table[rows] for table in tables))
+            yield rows, function(*(table[rows].astype(dtype, copy=False) for table in tables))
         else:
             for block, table in zip(blocks, tables, strict=True):
-                kernel.copy(table[rows], out=block)
+                kernels.of(block, table).copy(table[rows], out=block)
             yield rows, again()

@@ -126,6 +126,7 @@ GAUSSIAN = "corruptions::test_gaussian_noise_is_normal_with_the_given_deviation"
 CLIP = "corruptions::test_gaussian_noise_is_clipped_to_its_range"
 FRESH = "corruptions::test_noise_is_fresh_at_every_call"
 UNTOUCHED = "corruptions::test_shape_and_dtype_stay_and_x_is_untouched"
+MAPPED = "batches::test_a_memory_map_is_encoded_and_scored_as_the_table_is"
 ROWS_ONCE = "batches::test_every_row_comes_once_an_epoch_in_whole_batches"
 WEIGHTED = "sample_weight"
 GOING_ON = "going_on::test_ten_epochs_equal_five_and_five_more_bit_for_bit"
@@ -298,10 +299,12 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
          "float(mean) * ROWS_AT_A_TIME", SCORE),
         ("the last block dropped", "range(0, len(tables[0]), ROWS_AT_A_TIME)",
          "range(0, max(1, len(tables[0]) - ROWS_AT_A_TIME + 1), ROWS_AT_A_TIME)", SCORE),
-        ("targets stay those of the first block", "kernel.copy(table[rows], out=block)",
-         "kernel.copy(table[rows if block is blocks[0] else slice(0, ROWS_AT_A_TIME)], out=block)", SCORE),
+        ("targets stay those of the first block", ".copy(table[rows], out=block)",
+         ".copy(table[rows if block is blocks[0] else slice(0, ROWS_AT_A_TIME)], out=block)", SCORE),
         ("blocks that overlap by a row", "slice(first, first + ROWS_AT_A_TIME)",
          "slice(first, first + ROWS_AT_A_TIME + 1)", SCORE),
+        ("a few rows keep their dtype", "function(X.astype(dtype, copy=False))", "function(X)", MAPPED),
+        ("the rows of the last block keep their dtype", "table[rows].astype(dtype, copy=False)", "table[rows]", MAPPED),
         ("the first block for each", "kernels.of(y).copy(y, out=Y[rows])", "kernels.of(y).copy(y, out=Y[: len(y)])",
          BLOCKS),
         ("one whole block is a block of many", "if len(X) <= ROWS_AT_A_TIME:", "if len(X) < ROWS_AT_A_TIME:", BLOCKS,
@@ -400,7 +403,10 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
          f"{SHAPES} autoencoder::test_twenty_digits_can_be_learned_by_heart"),
         ("decode without the link", "loss.link(decoder.forward(z))", "decoder.forward(z)", LINK),
         ("lower is better", "return -in_range(", "return in_range(", SHAPES),
-        ("a DAE scored on noise", "AE.objective(self, X)", "self.objective(X)", SCORE),
+        ("a DAE scored on noise", "evaluate(network, loss, X, X, weight)",
+         "evaluate(network, loss, self.objective(X).inputs, X, weight)", SCORE),
+        ("an encoder without weights computes in float32", "X, self._dtype, encoder)", "X, encoder.dtype, encoder)",
+         MAPPED),
     ],
     "npae/pca.py": [
         ("PCA without centring", "X.mean(axis=0, dtype=np.float64)", "np.zeros(X.shape[1])", PCA),

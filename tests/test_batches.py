@@ -69,6 +69,26 @@ def test_a_memory_map_of_one_block_teaches_what_the_table_does(make, dtype, tmp_
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("make", [npae.AE, npae.DAE])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, ">f4"])
+def test_a_memory_map_is_encoded_and_scored_as_the_table_is(make, dtype, tmp_path):
+    X = (table(600) * 200).astype(dtype)
+    X_map, weight = memory_map(X, tmp_path), np.arange(600.0)
+    own = {"encoder": npae.Sequential(npae.Tanh()), "decoder": npae.Sequential(npae.Dense(6, 6))}
+    models = [make(**QUICK, dtype=np.float32), make(**QUICK, dtype=np.float64)]
+    models += [make(**QUICK | own, dtype=np.float64)]  # its encoder has no weights, so no dtype of its own
+    for model in models:
+        model.fit(X)
+        for some in (slice(None), slice(100), slice(None, None, -1), slice(3, 599, 2)):
+            ours, theirs = X_map[some], X[some]
+            np.testing.assert_array_equal(model.encode(ours), model.encode(theirs))
+            np.testing.assert_array_equal(model.reconstruct(ours), model.reconstruct(theirs))
+            assert model.encode(ours).dtype == model.network_.dtype
+            assert model.score(ours) == model.score(theirs)
+            assert model.score(ours, sample_weight=weight[some]) == model.score(theirs, sample_weight=weight[some])
+
+
+@pytest.mark.usefixtures("backend")
 def test_a_memory_map_of_many_blocks_is_read_block_by_block(tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "BLOCK", 10 * 6 * 8)
     monkeypatch.setattr(batches, "POOL", 2)
@@ -115,7 +135,8 @@ def test_a_memory_map_is_never_written(tmp_path):
 WITHIN_LIMITS = """
 import resource, sys, numpy as np, npae
 X = np.load(sys.argv[1], mmap_mode="r")
-npae.AE(hidden=(16,), latent_dim=4, epochs=1, batch_size=256).fit(np.zeros((512, 784), np.float32))  # compiles
+small = np.zeros((512, 784), np.float32)
+npae.AE(hidden=(16,), latent_dim=4, epochs=1, batch_size=256).fit(small).score(small)  # compiles
 ae = npae.AE(hidden=(16,), latent_dim=4, epochs=1, batch_size=256, dtype=np.float32, random_state=0)
 def batches():
     for first in range(0, len(X), 256):
@@ -123,14 +144,14 @@ def batches():
 own = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()  # data and stack
 resource.setrlimit(resource.RLIMIT_DATA, (own + 32 * 2**20,) * 2)
 ae.fit(batches() if sys.argv[2] == "iterable" else X)
-print(len(ae.history_.loss), X.nbytes)
+print(len(ae.history_.loss), X.nbytes, *ae.encode(X).shape, ae.score(X) <= 0)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux' limits")
 @pytest.mark.parametrize("source", ["memory map", "iterable"])
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
-def test_data_larger_than_the_memory_allowed_train_in_what_is_allowed(source, dtype, tmp_path):
+def test_data_larger_than_the_memory_allowed_train_and_are_encoded_in_what_is_allowed(source, dtype, tmp_path):
     shape = (128 * 2**20 // 784 // 4, 784)  # 128 MB as float32, with 32 to work in: a file of holes
     np.lib.format.open_memmap(tmp_path / "X.npy", "w+", dtype, shape)
     done = subprocess.run(
@@ -138,7 +159,8 @@ def test_data_larger_than_the_memory_allowed_train_in_what_is_allowed(source, dt
         capture_output=True, text=True, check=False, cwd=Path(npae.__file__).parent.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["1", str(shape[0] * shape[1] * np.dtype(dtype).itemsize)]
+    rows, size = str(shape[0]), str(shape[0] * shape[1] * np.dtype(dtype).itemsize)
+    assert done.stdout.split() == ["1", size, rows, "4", "True"]
 
 
 # --- iterables ----------------------------------------------------------------------------------------------------
