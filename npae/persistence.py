@@ -194,6 +194,7 @@ def _check(model: Estimator) -> None:
             raise ValueError(f"a {name} that is none")
     if isinstance(loss, SSIM) and math.prod(loss.image_shape) != d:
         raise ValueError(f"a loss_ on images of {loss.image_shape} for {d} features")
+    _check_history(learned["history_"])
     training = learned["training_"]
     if training.network is not network or training.history is not learned["history_"] or training.loss != loss:
         raise ValueError("a network_, history_ or loss_ other than that of its training_")
@@ -204,6 +205,15 @@ def _check_array(a: Array, name: str, shape: tuple[int, ...], dtype: np.dtype[An
         raise ValueError(f"{name} of shape {a.shape} and dtype {a.dtype}, where {shape} and {dtype} belong")
     if not np.isfinite(a).all():
         raise ValueError(f"{name} that is not all finite")
+
+
+def _check_history(history: History) -> None:
+    """Raise unless each epoch has all its numbers, and the best is one of them."""
+    epochs, held_out = len(history.loss), len(history.validation_loss)
+    if not held_out <= epochs == len(history.learning_rate) == len(history.seconds):
+        raise ValueError("a history_ of which an epoch has not all its numbers")
+    if history.best_epoch is not None and not 1 <= history.best_epoch <= held_out:
+        raise ValueError(f"a history_ with the best epoch {history.best_epoch} of {held_out}")
 
 
 def _check_training(training: Training) -> None:

@@ -483,6 +483,11 @@ FORGERIES = {
     "a history of words": (with_value(*HISTORY, "loss", value=["x"]), "history.loss of another type"),
     "a history of nothing": (with_value("learned", "history_", value=[]), "'history_'|history_ that is none"),
     "a history without end": (with_value(*HISTORY, "stopped", value=3), "history.stopped of another type"),
+    "a history with half an epoch": (with_value(*HISTORY, "seconds", value=[]), "an epoch has not all its numbers"),
+    "a history that was held out alone": (
+        with_value(*HISTORY, "validation_loss", value=[0.1] * 9), "an epoch has not all its numbers"),
+    "a best epoch that never was": (with_value(*HISTORY, "best_epoch", value=9), "the best epoch 9 of"),
+    "a best epoch before the first": (with_value(*HISTORY, "best_epoch", value=0), "the best epoch 0 of"),
     "moments of another length": (with_array("training.state.moments.0.1", np.zeros(7)), r"training_ of shape \(7,\)"),
     "moments too few": (
         with_value(*TWISTER[:3], "state", "State", "moments", value=[]), "none of Adam|belong nowhere"),
