@@ -54,8 +54,8 @@ def write(stream: BinaryIO, contents: Mapping[str, Any], arrays: Mapping[str, Ar
     text = header_text(contents, plain)
     if len(text) > HEADER_BYTES:
         raise ValueError(
-            f"save expected a header of at most {HEADER_BYTES} bytes, got {len(text)}: keep fewer names, or fit "
-            "anew with fewer epochs."
+            f"save expected a header of at most {HEADER_BYTES} bytes, got {len(text)}: give columns shorter names, "
+            "or keep only the last epochs in each list of model.history_."
         )
     digest = hashlib.sha256(text)
     for a in plain.values():
