@@ -23,6 +23,7 @@ from npae.arrays import Array
 from npae.files import write_whole
 from npae.layers import Dense, Layer, Sequential
 from npae.losses import BCE, Loss
+from npae.validation import as_path
 
 _COLUMNS = 100
 
@@ -120,11 +121,12 @@ def export_network(path: str | os.PathLike[str], network: Sequential, loss: Loss
 
     Raises
     ------
-    TypeError
-        If a layer is not one of npae's, or the loss has a link of its own.
+    TypeError, ValueError
+        If a layer is not one of npae's, the loss has a link of its own, or `path` is none.
     OSError
         If the file cannot be written; a file that stood there is then untouched.
     """
+    path = as_path(path, "export")
     link: list[Layer] = [Sigmoid()] if type(loss).link is BCE.link else []
     if not link and type(loss).link is not Loss.link:
         raise TypeError(
@@ -154,8 +156,10 @@ def export_network(path: str | os.PathLike[str], network: Sequential, loss: Loss
 def export_pca(path: str | os.PathLike[str], mean: Array, V: Array) -> None:
     """Write z = (x - mean) Vᵀ and x_hat = z V + mean to `path`.
 
-    Raises OSError if the file cannot be written; a file that stood there is then untouched.
+    Raises TypeError or ValueError if `path` is none, OSError if the file cannot be written; a file that stood there is
+    then untouched.
     """
+    path = as_path(path, "export")
     k, d = V.shape
     _write(
         path,
@@ -209,9 +213,9 @@ def _listed(name: str, layers: list[Layer]) -> list[str]:
     return textwrap.wrap(", ".join(map(repr, layers)), 88, initial_indent=start, subsequent_indent=" " * len(start))
 
 
-def _write(path: str | os.PathLike[str], functions: list[str], arrays: dict[str, Array], **parts: object) -> None:
+def _write(path: str, functions: list[str], arrays: dict[str, Array], **parts: object) -> None:
     """Fill the templates in."""
-    stem = os.path.splitext(os.path.basename(os.fsdecode(path)))[0]
+    stem = os.path.splitext(os.path.basename(path))[0]
     dtype = next(iter(arrays.values())).dtype
     numbers = b"".join(a.astype(dtype.newbyteorder("<")).tobytes() for a in arrays.values())
     text = base64.b64encode(numbers).decode("ascii")

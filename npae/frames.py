@@ -106,7 +106,7 @@ def library(output: str, who: str) -> Any:
 
     Raises ValueError for an unknown kind, ImportError if the library is not installed.
     """
-    if output not in OUTPUTS:
+    if not isinstance(output, str) or output not in OUTPUTS:
         raise ValueError(f"{who} expected the output as one of {OUTPUTS}, got {output!r}: choose one of these.")
     if output == "default":
         return None

@@ -28,7 +28,7 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
-from npae.validation import as_count, as_pair, as_pair_of, as_real, check_range
+from npae.validation import as_count, as_image_shape, as_pair, as_real, check_range
 
 
 class Loss:
@@ -183,8 +183,7 @@ class SSIM(Loss):
     data_range: float = 1.0
 
     def __post_init__(self) -> None:
-        height, width = as_pair_of(self.image_shape, "SSIM", "image_shape", "(height, width)", "(28, 28)")
-        shape = as_count(height, "SSIM", "height"), as_count(width, "SSIM", "width")
+        height, width = shape = as_image_shape(self.image_shape, "SSIM")
         object.__setattr__(self, "image_shape", shape)
         as_count(self.window, "SSIM", "window")
         if self.window > min(shape):

@@ -7,6 +7,9 @@
 Only `figure` needs matplotlib to be importable; it makes a figure without a window, so that it works on a
 machine that has none. Everything else draws on any Axes. The look is one for all: no frame, small titles, grey
 for what is only there to compare, and colours that everyone can tell apart, with words beside them.
+
+Every function raises TypeError or ValueError if an argument is not as it says, and RuntimeError if the model has not
+been fitted, before anything is drawn.
 """
 
 from __future__ import annotations
@@ -19,15 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npae.arrays import Array, ArrayLike
+from npae.autoencoder import AE
 from npae.layers import Dense, parts
-from npae.validation import as_count, as_real, as_table
+from npae.pca import PCA
+from npae.validation import as_count, as_image_shape, as_numbers, as_path, as_real, as_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from npae.autoencoder import AE
-    from npae.pca import PCA
 
 __all__ = [
     "BLUE",
@@ -62,6 +64,8 @@ def figure(width: float, height: float) -> Figure:
 
     Raises ImportError if matplotlib is not installed; the message says how to install it.
     """
+    width = as_real(width, "figure", "width", low=0, high=600, without=0)
+    height = as_real(height, "figure", "height", low=0, high=600, without=0)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -77,6 +81,14 @@ def save(fig: Figure, path: str | os.PathLike[str]) -> None:
 
     Titles become small, however they were set.
     """
+    if not hasattr(fig, "savefig"):
+        raise TypeError(
+            f"save expected fig as a figure, got {fig!r}: pass what npae.plots.figure(6, 4) returns, for example."
+        )
+    path = as_path(path, "save")
+    formats, ending = sorted(fig.canvas.get_supported_filetypes()), os.path.splitext(path)[1].removeprefix(".")
+    if ending.lower() not in formats:
+        raise ValueError(f"save expected path to end in one of {formats}, got {path!r}: call it {path}.png, say.")
     for ax in fig.axes:
         ax.title.set_fontsize(10)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +98,7 @@ def save(fig: Figure, path: str | os.PathLike[str]) -> None:
 
 def quiet(ax: Axes, title: str = "", x: str = "", y: str = "") -> Axes:
     """The look of every plot: a small title, named axes, no frame around."""
+    _check_axes(ax, "quiet")
     ax.set_title(title)
     ax.set_xlabel(x, fontsize=9)
     ax.set_ylabel(y, fontsize=9)
@@ -107,6 +120,12 @@ def image_rows(rows: Mapping[str, ArrayLike], ax: Axes, image_shape: tuple[int, 
 
     Raises ValueError if a row of an array is no image of that shape.
     """
+    _check_axes(ax, "image_rows")
+    if not isinstance(rows, Mapping):
+        raise TypeError(
+            f"image_rows expected rows as a mapping of names to images, got {rows!r:.200}: pass {{'original': X}}, say."
+        )
+    image_shape = as_image_shape(image_shape, "image_rows")
     ax.imshow(_levels(_sheet(list(rows.values()), image_shape)), **_GREYS)
     pitch = image_shape[0] + _gap(image_shape)
     _bare(ax).set_yticks([i * pitch + image_shape[0] / 2 for i in range(len(rows))], list(rows))
@@ -115,6 +134,8 @@ def image_rows(rows: Mapping[str, ArrayLike], ax: Axes, image_shape: tuple[int, 
 
 def reconstructions(model: AE | PCA, X: ArrayLike, ax: Axes, image_shape: tuple[int, int] = (28, 28)) -> Axes:
     """The images in the rows of X, and under each what the model makes of it."""
+    _check_axes(ax, "reconstructions")
+    _check_model(model, "reconstructions", AE, PCA)
     return image_rows({"original": X, "reconstruction": model.reconstruct(X)}, ax, image_shape)
 
 
@@ -122,6 +143,8 @@ def denoising(
     model: AE | PCA, X: ArrayLike, X_noisy: ArrayLike, ax: Axes, image_shape: tuple[int, int] = (28, 28)
 ) -> Axes:
     """Clean images, the same with noise, and what the model makes of the noisy ones."""
+    _check_axes(ax, "denoising")
+    _check_model(model, "denoising", AE, PCA)
     return image_rows({"clean": X, "noisy": X_noisy, "denoised": model.reconstruct(X_noisy)}, ax, image_shape)
 
 
@@ -142,11 +165,11 @@ def interpolation(
     x_from, x_to : arrays (d,)
     steps : int >= 2
         How many images each row has.
-
-    Raises RuntimeError if the model is unfitted, TypeError or ValueError if x_from or x_to is no row for it.
     """
+    _check_axes(ax, "interpolation")
+    _check_model(model, "interpolation", AE, PCA)
     t = np.linspace(0, 1, as_count(steps, "interpolation", "steps", at_least=2))[:, None]
-    start, end = (as_table(np.asarray(x)[None], "interpolation", name="x[None]") for x in (x_from, x_to))
+    start, end = (_row(x, "interpolation", name) for x, name in ((x_from, "x_from"), (x_to, "x_to")))
     z_start, z_end = model.encode(start), model.encode(end)
     rows = {"codes": model.decode(z_start + t * (z_end - z_start)), "pixels": start + t * (end - start)}
     return image_rows(rows, ax, image_shape)
@@ -158,19 +181,25 @@ def filters(model: AE, ax: Axes, units: Iterable[int] = range(16), image_shape: 
     Blue where ink excites the unit, red where it silences it, white where it does not care; each image is scaled
     to its own largest weight.
 
-    Raises
-    ------
-    RuntimeError
-        If the model is unfitted.
-    ValueError, IndexError
-        If the encoder has no Dense layer, a column is no image of that shape, or there is no such unit.
+    Raises ValueError if the encoder has no Dense layer, a column is no image of that shape, or there is no such unit.
     """
+    _check_axes(ax, "filters")
+    _check_model(model, "filters", AE)
+    image_shape = as_image_shape(image_shape, "filters")
     dense = next((layer for layer in parts(model._learned("encoder_")) if isinstance(layer, Dense)), None)
     if dense is None:
         raise ValueError(
             f"filters expected an encoder with a Dense layer, got {model.encoder_!r}: plot something else."
         )
-    columns = dense.W.value.T[list(units)]
+    if not isinstance(units, Iterable):
+        raise TypeError(f"filters expected units as whole numbers, got {units!r}: pass range(16), for example.")
+    wanted = [as_count(unit, "filters", "each of units", at_least=0) for unit in units]
+    if max(wanted, default=0) >= dense.W.value.shape[1]:
+        raise ValueError(
+            f"filters expected units below {dense.W.value.shape[1]}, which the first layer has, got {max(wanted)}: "
+            "choose smaller numbers."
+        )
+    columns = dense.W.value.T[wanted]
     columns = columns / np.abs(columns).max(axis=1, keepdims=True).clip(1e-30)
     rows = [columns[i : i + 8] for i in range(0, len(columns), 8)]
     ax.imshow(_levels(_sheet(rows, image_shape)), cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
@@ -182,7 +211,8 @@ def filters(model: AE, ax: Axes, units: Iterable[int] = range(16), image_shape: 
 
 def code(z: Sequence[float] | Array, ax: Axes) -> Axes:
     """The numbers of one code z (k,) as bars: blue upwards, orange downwards."""
-    values = as_table(np.asarray(z)[None], "code", name="z[None]")[0]
+    _check_axes(ax, "code")
+    values = _row(z, "code", "z")[0]
     ax.bar(np.arange(len(values)), values, width=0.8, color=[BLUE if v > 0 else ORANGE for v in values])
     _bare(ax).axhline(0, color=GREY, linewidth=0.8)
     ax.margins(x=0.02)
@@ -201,8 +231,17 @@ def latent_scatter(model: AE | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -
 
     Raises ValueError if the codes have one number only, or labels do not fit.
     """
-    Z, names = model.encode(X), np.asarray(labels)
-    kinds = np.unique(names)
+    _check_axes(ax, "latent_scatter")
+    _check_model(model, "latent_scatter", AE, PCA)
+    try:
+        names = np.asarray(labels)
+        kinds = np.unique(names)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"latent_scatter expected labels of one kind, numbers or text, got {type(labels).__name__} ({error}): "
+            "pass one label for each row of X."
+        ) from error
+    Z = model.encode(X)
     if Z.shape[1] < 2:
         raise ValueError(f"latent_scatter expected codes of two numbers, got {Z.shape[1]}: draw a histogram of them.")
     if names.shape != (len(Z),) or len(kinds) > len(TEN):
@@ -232,7 +271,10 @@ def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shap
 
     Raises ValueError if the code has not two numbers.
     """
-    Z, n = model.encode(X), as_count(n, "latent_grid", "n")
+    _check_axes(ax, "latent_grid")
+    _check_model(model, "latent_grid", AE, PCA)
+    n, image_shape = as_count(n, "latent_grid", "n"), as_image_shape(image_shape, "latent_grid")
+    Z = model.encode(X)
     if Z.shape[1] != 2:
         raise ValueError(f"latent_grid expected a code of two numbers, got {Z.shape[1]}: fit with latent_dim=2.")
     (left, bottom), (right, top) = np.percentile(Z, [1, 99], axis=0)
@@ -249,6 +291,8 @@ def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shap
 
 def history(model: AE, ax: Axes) -> Axes:
     """The loss after each epoch, on training and, where there were any, on validation data."""
+    _check_axes(ax, "history")
+    _check_model(model, "history", AE)
     h = model._learned("history_")
     epochs = np.arange(1, len(h.loss) + 1)
     ax.plot(epochs, h.loss, color=BLUE, label="training")
@@ -268,14 +312,13 @@ def spectrogram(x: ArrayLike, ax: Axes, rate: float = 8000) -> Axes:
     ----------
     x : array (n,)
         The waveform, n >= 1.
-    rate : float > 0
+    rate : float in (0, 1e6]
         Its samples a second, in Hz. Each column is the spectrum of 32 ms under a Hann window, every 8 ms.
         Black is 60 dB below the loudest, and all that is weaker.
-
-    Raises TypeError or ValueError if x is no row of finite numbers or rate is not above 0.
     """
-    rate = as_real(rate, "spectrogram", "rate", low=0, without=0)
-    wave = as_table(np.asarray(x)[None], "spectrogram", name="x[None]")[0]
+    _check_axes(ax, "spectrogram")
+    rate = as_real(rate, "spectrogram", "rate", low=0, high=1e6, without=0)
+    wave = _row(x, "spectrogram", "x")[0]
     hop = max(1, round(0.008 * rate))
     size, columns = 4 * hop, -(-len(wave) // hop)
     padded = np.zeros((columns - 1) * hop + size)
@@ -292,6 +335,24 @@ def spectrogram(x: ArrayLike, ax: Axes, rate: float = 8000) -> Axes:
 
 
 # --- how they are made -------------------------------------------------------------------------------------------
+
+
+def _check_axes(ax: Any, who: str) -> None:
+    if not (hasattr(ax, "imshow") and hasattr(ax, "spines")):
+        raise TypeError(
+            f"{who} expected ax as Axes of matplotlib, got {ax!r:.200}: pass npae.plots.figure(6, 4).subplots(), say."
+        )
+
+
+def _check_model(model: Any, who: str, *kinds: type) -> None:
+    if not isinstance(model, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{who} expected model as a fitted {names}, got {model!r:.200}: pass one.")
+
+
+def _row(x: ArrayLike, who: str, name: str) -> Array:
+    """x (k,) as a table of one row."""
+    return as_table(as_numbers(x, who, name)[None], who, name=f"{name}[None]")
 
 
 def _sheet(rows: Sequence[ArrayLike], image_shape: tuple[int, int], gap: int | None = None) -> Array:

@@ -293,6 +293,12 @@ def as_pair_of(value: Any, who: str, name: str, what: str, example: str) -> tupl
     return first, second
 
 
+def as_image_shape(value: Any, who: str) -> tuple[int, int]:
+    """`value` as (height, width) in pixels."""
+    height, width = as_pair_of(value, who, "image_shape", "(height, width)", "(28, 28)")
+    return as_count(height, who, "height"), as_count(width, who, "width")
+
+
 def as_path(value: Any, who: str, name: str = "path") -> str:
     """`value` as the name of a file."""
     try:

@@ -1,7 +1,9 @@
 """Nonsense drawn at random, for every argument there is: refused at once, in three parts, and nothing changes."""
 
+import inspect
 import re
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -90,6 +92,19 @@ def no_batch(width=None):
     return no_table(width).filter(lambda x: not taken(x))
 
 
+def no_row(width=None):
+    """What is no (width,) of finite numbers, width >= 1."""
+
+    def taken(x):
+        if isinstance(x, np.ndarray):
+            numbers = x.ndim == 1 and x.dtype.kind in "fiub"
+        else:
+            numbers = isinstance(x, list | tuple) and all(isinstance(v, int | float) for v in x)
+        return numbers and len(x) > 0 and width in (None, len(x)) and np.isfinite(x).all()
+
+    return no_table(width).filter(lambda x: not taken(x))
+
+
 def said(strategy):
     """Nothing that means: as usual."""
     return strategy.filter(lambda v: v is not None)
@@ -117,9 +132,11 @@ def parameter():
 FITTED = {"AE": fitted(), "DAE": fitted(npae.DAE), "PCA": npae.PCA(2).fit(X)}
 SEEDS = no_count(0, none=True)
 STATE = npae.Adam().init([npae.Parameter(np.ones(3), "w")])
-DENSE = npae.Dense(6, 2, rng=0, dtype=np.float64)
+DENSE, RELU = npae.Dense(6, 2, rng=0, dtype=np.float64), npae.ReLU()
+NETWORK = npae.Sequential(DENSE, npae.Tanh())
 LEARNING_RATES = no_real(0)
 BATCH = no_batch(6)
+NO_PATH = NOT_FINITE | FRACTIONS | NONE | THINGS | st.just("a\0b")
 
 
 def fit_with(model, **arguments):
@@ -182,6 +199,11 @@ CALLS = {
         NOT_FINITE | FRACTIONS | FLAGS | THINGS | st.sampled_from(["/", "/nowhere/at/all.npz", b"/", "", "a\0b"])),
     "AE.fit(checkpoint_every=)": (lambda v: FITTED["AE"].fit(X, checkpoint_every=v), no_count()),
     "AE.fit(resume=)": (lambda v: FITTED["AE"].fit(X, resume=v), no_flag()),
+    "AE.objective(rng=)": (lambda v: FITTED["DAE"].objective(X, v), SEEDS),
+    "AE.export": (FITTED["AE"].export, NO_PATH),
+    "AE.set_output": (
+        lambda v: FITTED["AE"].set_output(transform=v), said(no_choice("default", "pandas", "polars", none=True))),
+    "AE.get_feature_names_out": (FITTED["AE"].get_feature_names_out, said(no_table())),
     "AE.set_params": (lambda v: FITTED["AE"].set_params(**{v: 1}), st.text(max_size=3)),
     "Parameter(value=)": (
         lambda v: npae.Parameter(v, "w"),
@@ -194,8 +216,10 @@ CALLS = {
     "Dense.forward": (DENSE.forward, BATCH),
     "Dense.backward": (lambda v: DENSE.forward(X) is None or DENSE.backward(v), no_table(2)),
     "ReLU.forward": (npae.ReLU().forward, no_batch()),
+    "ReLU.backward": (lambda v: RELU.forward(X) is None or RELU.backward(v), no_table(6)),
     "Sequential": (lambda v: npae.Sequential(v), no_choice()),
     "Sequential.forward": (npae.Sequential(DENSE).forward, BATCH),
+    "Sequential.backward": (lambda v: NETWORK.forward(X) is None or NETWORK.backward(v), no_table(2)),
     "LeakyReLU(slope=)": (npae.LeakyReLU, no_real(0, 1)),
     "ELU(alpha=)": (npae.ELU, no_real(0)),
     "MSE(prediction)": (lambda v: npae.MSE()(v, X), no_table(6)),
@@ -253,10 +277,55 @@ CALLS = {
     "digits(labels=)": (npae.datasets.digits, no_flag()),
     "mnist(labels=)": (npae.datasets.mnist, no_flag()),
     "save(model)": (lambda v: npae.save(v, "never-written.npz"), no_choice()),
-    "save(path)": (lambda v: npae.save(FITTED["PCA"], v), NOT_FINITE | FRACTIONS | NONE | THINGS | st.just("a\0b")),
-    "load(path)": (npae.load, NOT_FINITE | FRACTIONS | NONE | THINGS | st.just("a\0b")),
+    "save(path)": (lambda v: npae.save(FITTED["PCA"], v), NO_PATH),
+    "load(path)": (npae.load, NO_PATH),
     "use_backend": (npae.use_backend, no_choice("numpy", "numba")),
 }  # fmt: skip
+
+AX = None
+if find_spec("matplotlib"):
+    from npae import plots
+
+    FIGURE = plots.figure(4, 3)
+    AX, SHAPE, AE = FIGURE.subplots(), (2, 3), FITTED["AE"]
+    NO_MODEL, NO_ROW, NO_SHAPE = no_choice(), no_row(6), no_choice()
+    DRAW = {
+        "image_rows": lambda ax=AX, rows={"a": X}, shape=SHAPE: plots.image_rows(rows, ax, shape),
+        "reconstructions": lambda ax=AX, model=AE, X=X, shape=SHAPE: plots.reconstructions(model, X, ax, shape),
+        "denoising": lambda ax=AX, model=AE, X=X, noisy=X, shape=SHAPE: plots.denoising(model, X, noisy, ax, shape),
+        "interpolation": lambda ax=AX, model=AE, a=X[0], b=X[1], steps=9, shape=SHAPE: plots.interpolation(
+            model, a, b, ax, steps, shape
+        ),
+        "filters": lambda ax=AX, model=AE, units=(0,), shape=SHAPE: plots.filters(model, ax, units, shape),
+        "code": lambda ax=AX, z=(1.0,): plots.code(z, ax),
+        "latent_scatter": lambda ax=AX, model=AE, X=X, labels=[0, 1] * 6: plots.latent_scatter(model, X, labels, ax),
+        "latent_grid": lambda ax=AX, model=AE, X=X, n=3, shape=SHAPE: plots.latent_grid(model, X, ax, n, shape),
+        "history": lambda ax=AX, model=AE: plots.history(model, ax),
+        "spectrogram": lambda ax=AX, x=X[0], rate=8000: plots.spectrogram(x, ax, rate),
+        "quiet": lambda ax=AX: plots.quiet(ax),
+        "figure": lambda width=4, height=3: plots.figure(width, height),
+        "save": lambda fig=FIGURE, path="never-written.png": plots.save(fig, path),
+    }
+    WRONG = {
+        "ax": no_choice(), "model": NO_MODEL, "X": no_table(6), "noisy": no_table(6), "shape": NO_SHAPE,
+        "a": NO_ROW, "b": NO_ROW, "steps": no_count(2), "n": no_count(), "rate": no_real(0, ends=True),
+        "rows": no_table().filter(lambda v: not isinstance(v, dict)) | no_table(6).map(lambda v: {"a": v}),
+        "units": no_count(0).filter(lambda v: not isinstance(v, list | tuple | set | dict | np.ndarray | str | bytes))
+        | st.lists(no_count(0) | st.integers(5), min_size=1, max_size=2) | st.just(()),
+        "z": no_row(), "x": no_row(),
+        "labels": no_table(6), "width": no_real(0, ends=True), "height": no_real(0, ends=True),
+        "fig": no_choice(), "path": NO_PATH | st.sampled_from(["picture", "picture.npz", ""]),
+    }  # fmt: skip
+    CALLS |= {
+        f"plots.{name}({argument}=)": (lambda v, draw=draw, argument=argument: draw(**{argument: v}), WRONG[argument])
+        for name, draw in DRAW.items()
+        for argument in inspect.signature(draw).parameters
+    }
+
+    @pytest.mark.parametrize("name", [name for name in DRAW if name != "save"])
+    def test_without_nonsense_it_is_drawn(name):
+        assert DRAW[name]() is AX or name == "figure"
+        AX.clear()
 
 
 def fingerprint():
@@ -265,7 +334,7 @@ def fingerprint():
     return (
         [(name, v.tobytes() if hasattr(v, "tobytes") else repr(v)) for name, v in learned],
         [p.value.tobytes() for m in FITTED.values() if hasattr(m, "network_") for p in m.network_.parameters()],
-        DENSE.W.value.tobytes(), npae.backend_name(),
+        DENSE.W.value.tobytes(), npae.backend_name(), AX and len(AX.get_children()),
     )  # fmt: skip
 
 

@@ -176,7 +176,13 @@ REFUSED = {
     "a sound of no rate": (lambda ae, ax: plots.spectrogram(X[0], ax, 0), ValueError, "rate"),
     "a sound of two rows": (lambda ae, ax: plots.spectrogram(X, ax), ValueError, "shape"),
     "filters of no fit": (lambda ae, ax: plots.filters(npae.AE(), ax), RuntimeError, "fit"),
-    "a unit that is not there": (lambda ae, ax: plots.filters(ae, ax, [99], SHAPE), IndexError, "99"),
+    "a unit that is not there": (lambda ae, ax: plots.filters(ae, ax, [99], SHAPE), ValueError, "units below 5"),
+    "the unit before the first": (lambda ae, ax: plots.filters(ae, ax, [-1], SHAPE), ValueError, "got -1"),
+    "filters of no network": (lambda ae, ax: plots.filters(npae.PCA(2).fit(X), ax), TypeError, "a fitted AE, got PCA"),
+    "labels of two kinds": (lambda ae, ax: plots.latent_scatter(ae, X, [None, 1] * 6, ax), TypeError, "one kind"),
+    "labels of unequal length": (
+        lambda ae, ax: plots.latent_scatter(ae, X, [[1], [1, 2]] * 6, ax), TypeError, "one kind"
+    ),
 }  # fmt: skip
 
 
