@@ -17,7 +17,6 @@ wrote the file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -57,7 +56,8 @@ def write(stream: BinaryIO, contents: Mapping[str, Any], arrays: Mapping[str, Ar
             f"save expected a header of at most {HEADER_BYTES} bytes, got {len(text)}: give columns shorter names, "
             "or keep only the last epochs in each list of model.history_."
         )
-    digest = hashlib.sha256(text)
+    digest = _digest()
+    digest.update(text)
     for a in plain.values():
         digest.update(a.data)
     frame = _Frame()
@@ -83,7 +83,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Array]
     with open(path, "rb") as stream:
         size, frame = os.fstat(stream.fileno()).st_size, _Frame()
         header, text_size = _find_header(stream, size)
-        digest = hashlib.sha256()
+        digest = _digest()
 
         def member(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
             """The array that must come next."""
@@ -117,6 +117,13 @@ def header_text(contents: Mapping[str, Any], arrays: Mapping[str, Array]) -> byt
     listed = {name: {"dtype": a.dtype.name, "shape": list(a.shape)} for name, a in arrays.items()}
     header = {"format": FORMAT, "version": VERSION, **contents, "arrays": listed}
     return json.dumps(header, allow_nan=False).encode("ascii")
+
+
+def _digest() -> Any:
+    """A SHA-256, so far of nothing."""
+    import hashlib  # brings OpenSSL, a tenth of what importing npae takes: not for those who neither save nor load
+
+    return hashlib.sha256()
 
 
 def _find_header(stream: BinaryIO, size: int) -> tuple[dict[str, Any], int]:

@@ -203,7 +203,7 @@ class AE(Estimator):
         """
         encoder: Sequential = self._learned("encoder_")
         X = self._table(X, in_place=mapped(X))
-        return in_range(lambda: in_blocks(encoder.forward, X, self._dtype, encoder), type(self).__name__)
+        return in_blocks(encoder.forward, X, self._dtype, type(self).__name__, encoder)
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
@@ -213,7 +213,7 @@ class AE(Estimator):
         decoder: Sequential = self._learned("decoder_")
         who, loss = type(self).__name__, self.loss_
         Z = as_table(Z, who, name="Z", width=self._n_features_out, dtype=self._dtype)
-        return in_range(lambda: in_blocks(lambda z: loss.link(decoder.forward(z)), Z, Z.dtype, decoder, loss), who)
+        return in_blocks(lambda z: loss.link(decoder.forward(z)), Z, Z.dtype, who, decoder, loss)
 
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X (n, d), in one pass.
@@ -223,7 +223,7 @@ class AE(Estimator):
         network: Sequential = self._learned("network_")
         who, loss = type(self).__name__, self.loss_
         X = self._table(X, in_place=mapped(X))
-        return in_range(lambda: in_blocks(lambda x: loss.link(network.forward(x)), X, self._dtype, network, loss), who)
+        return in_blocks(lambda x: loss.link(network.forward(x)), X, self._dtype, who, network, loss)
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
         """Minus the loss of X (n, d) and its reconstruction: higher is better; `sample_weight` as in fit, no `y`.

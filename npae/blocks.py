@@ -19,6 +19,7 @@ from npae import kernels
 from npae.arrays import Array, aligned
 from npae.layers import Layer, Sequential, parts
 from npae.losses import Loss
+from npae.validation import finite
 
 ROWS_AT_A_TIME = 256
 
@@ -47,18 +48,20 @@ def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, wei
     return total / len(inputs)
 
 
-def in_blocks(function: Callable[[Array], Array], X: Array, dtype: np.dtype[Any], *parts: Any) -> Array:
+def in_blocks(function: Callable[[Array], Array], X: Array, dtype: np.dtype[Any], who: str, *parts: Any) -> Array:
     """function(X) for a function of rows of that dtype, with no more than ROWS_AT_A_TIME of them in flight.
 
-    `parts` are what the function is made of; if these are `only_kernels`, it is recorded.
+    `parts` are what the function is made of; if these are `only_kernels`, it is recorded. Raises RuntimeError if a
+    result is not finite.
     """
-    if len(X) <= ROWS_AT_A_TIME:
-        return function(X.astype(dtype, copy=False))
-    Y = np.empty(0)
-    for rows, y in _in_blocks(function, only_kernels(*parts), dtype, X):
-        if rows.start == 0:
-            Y = aligned((len(X), *y.shape[1:]), y.dtype)
-        kernels.of(y).copy(y, out=Y[rows])
+    with np.errstate(over="ignore", invalid="ignore"):
+        if len(X) <= ROWS_AT_A_TIME:
+            return finite(function(X.astype(dtype, copy=False)), who)
+        Y = np.empty(0)
+        for rows, y in _in_blocks(function, only_kernels(*parts), dtype, X):
+            if rows.start == 0:
+                Y = aligned((len(X), *y.shape[1:]), y.dtype)
+            kernels.of(y).copy(finite(y, who), out=Y[rows])  # looked at here, where it still is in a cache
     return Y
 
 

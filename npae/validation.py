@@ -5,6 +5,7 @@ Every message has three parts: what was expected, what came, and what to do abou
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Callable, Mapping
@@ -43,22 +44,25 @@ def as_table(
     ValueError
         If X is complex, has not two axes, not `width` columns, no rows or columns, or holds NaN or infinity.
     """
-    expected = f"{who} expected {name} of shape (n, {'d' if width is None else width})"
+
+    def expected() -> str:
+        return f"{who} expected {name} of shape (n, {'d' if width is None else width})"
+
     raw = as_numbers(X, who, name)
     if raw.ndim != 2:
         hint = f"flatten each item with {name}.reshape(len({name}), -1)"
         if raw.ndim < 2:
             hint = f"for one row np.reshape({name}, (1, -1)), for one column np.reshape({name}, (-1, 1))"
-        raise ValueError(f"{expected}, got {raw.shape}. Reshape your data: {hint}.")
+        raise ValueError(f"{expected()}, got {raw.shape}. Reshape your data: {hint}.")
     if 0 in raw.shape:
         came = f"{raw.shape[raw.shape.index(0)]} {'sample' if len(raw) == 0 else 'feature'}(s) (shape={raw.shape})"
         raise ValueError(
-            f"{expected} with at least one row and one column, got {came} while a minimum of 1 is required: "
+            f"{expected()} with at least one row and one column, got {came} while a minimum of 1 is required: "
             "pass some data."
         )
     if width is not None and raw.shape[1] != width:
         raise ValueError(
-            f"{expected}, got {raw.shape}. {name} has {raw.shape[1]} features, but {who} is expecting {width} "
+            f"{expected()}, got {raw.shape}. {name} has {raw.shape[1]} features, but {who} is expecting {width} "
             f"features as input: give it the {width} columns it was built for."
         )
     wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
@@ -119,11 +123,13 @@ def _as_float(value: Any) -> float:
 def _refuse_non_finite(table: Array, dtype: np.dtype[Any], who: str, name: str) -> None:
     rows = max(1, _NUMBERS_AT_A_TIME // table.shape[1])
     for start in range(0, len(table), rows):
-        with np.errstate(over="ignore"):
-            numbers = table[start : start + rows].astype(dtype, copy=False)
-        finite = np.isfinite(numbers)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
+        numbers = table[start : start + rows]
+        if numbers.dtype != dtype:
+            with np.errstate(over="ignore"):
+                numbers = numbers.astype(dtype)
+        good = np.isfinite(numbers)
+        if not good.all():
+            row, column = np.argwhere(~good)[0]
             raise ValueError(
                 f"{who} expected finite {name}, got {numbers[row, column]} at row {start + row}, "
                 f"column {column} (as {dtype}): remove or fill NaN and inf first."
@@ -167,17 +173,20 @@ def as_weights(sample_weight: ArrayLike, n: int, who: str) -> Array:
 
 
 def in_range(compute: Callable[[], Numbers], who: str) -> Numbers:
-    """compute(), an array or number, once it is known to be finite: data far from those of the fit can overflow.
+    """compute(), an array or number, once it is known to be finite; raises what `finite` does."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return finite(compute(), who)
+
+
+def finite(result: Numbers, who: str) -> Numbers:
+    """The same array or number, once it is known to be finite: data far from those of the fit can overflow.
 
     Raises RuntimeError if it is not.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        result = compute()
-        finite = np.isfinite(np.sum(result)) or np.isfinite(result).all()  # the sum is quicker, and may overflow
-    if not finite:
-        dtype = np.asarray(result).dtype
+    total = result.sum() if isinstance(result, np.ndarray) else result
+    if not (math.isfinite(total) or np.isfinite(result).all()):  # the sum is quicker, and may overflow
         raise RuntimeError(
-            f"{who} expected numbers that {dtype} can hold, got some beyond its range on the way: "
+            f"{who} expected numbers within the range of its dtype, got some beyond it on the way: "
             "scale the data, to around [0, 1] or unit variance, before the fit and after it."
         )
     return result

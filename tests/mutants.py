@@ -126,6 +126,8 @@ GAUSSIAN = "corruptions::test_gaussian_noise_is_normal_with_the_given_deviation"
 CLIP = "corruptions::test_gaussian_noise_is_clipped_to_its_range"
 FRESH = "corruptions::test_noise_is_fresh_at_every_call"
 UNTOUCHED = "corruptions::test_shape_and_dtype_stay_and_x_is_untouched"
+RANGE = "extremes::test_a_fitted_model_never_returns_what_is_not_a_number"
+MANY_IN_RANGE = "extremes::test_a_result_of_many_rows_that_left_the_range_is_refused_wherever_it_stands"
 MAPPED = "batches::test_a_memory_map_is_encoded_and_scored_as_the_table_is"
 ROWS_ONCE = "batches::test_every_row_comes_once_an_epoch_in_whole_batches"
 WEIGHTED = "sample_weight"
@@ -213,8 +215,10 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
          "sample_weight::test_bad_weights_are_refused_before_any_work"),
         ("the first numbers only are checked", "for start in range(0, len(table), rows):",
          "for start in range(0, 1, rows):", "bad_input::test_a_table_is_checked_to_its_last_number_however_large"),
-        ("what left the range is returned", "if not finite:", "if False:",
-         "extremes::test_a_fitted_model_never_returns_what_is_not_a_number"),
+        ("what left the range is returned", "if not (math.isfinite(total)", "if False and not (math.isfinite(total)",
+         RANGE),
+        ("a sum beyond the range is held for an element", "(math.isfinite(total) or np.isfinite(result).all())",
+         "math.isfinite(total)", "extremes::test_results_of_which_the_sum_alone_leaves_the_range_are_returned"),
     ],
     "npae/initializers.py": [
         ("He's 2", "np.sqrt(2.0 / n_in)", "np.sqrt(1.0 / n_in)", WEIGHTS),
@@ -305,8 +309,11 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
          "slice(first, first + ROWS_AT_A_TIME + 1)", SCORE),
         ("a few rows keep their dtype", "function(X.astype(dtype, copy=False))", "function(X)", MAPPED),
         ("the rows of the last block keep their dtype", "table[rows].astype(dtype, copy=False)", "table[rows]", MAPPED),
-        ("the first block for each", "kernels.of(y).copy(y, out=Y[rows])", "kernels.of(y).copy(y, out=Y[: len(y)])",
+        ("the first block for each", "copy(finite(y, who), out=Y[rows])", "copy(finite(y, who), out=Y[: len(y)])",
          BLOCKS),
+        ("many rows may leave the range", "copy(finite(y, who)", "copy(y", MANY_IN_RANGE),
+        ("a few rows may leave the range", "return finite(function(X.astype(dtype, copy=False)), who)",
+         "return function(X.astype(dtype, copy=False))", RANGE),
         ("one whole block is a block of many", "if len(X) <= ROWS_AT_A_TIME:", "if len(X) < ROWS_AT_A_TIME:", BLOCKS,
          "256 rows are then copied into one block and back: the same numbers, a little later"),
     ],
@@ -405,7 +412,8 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
         ("lower is better", "return -in_range(", "return in_range(", SHAPES),
         ("a DAE scored on noise", "evaluate(network, loss, X, X, weight)",
          "evaluate(network, loss, self.objective(X).inputs, X, weight)", SCORE),
-        ("an encoder without weights computes in float32", "X, self._dtype, encoder)", "X, encoder.dtype, encoder)",
+        ("an encoder without weights computes in float32", "X, self._dtype, type(self).__name__, encoder)",
+         "X, encoder.dtype, type(self).__name__, encoder)",
          MAPPED),
     ],
     "npae/pca.py": [

@@ -103,6 +103,29 @@ def test_a_fitted_model_never_returns_what_is_not_a_number(dtype, data):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("row", [0, 300, 599])
+def test_a_result_of_many_rows_that_left_the_range_is_refused_wherever_it_stands(row):
+    X = rng.random((600, 4), np.float32)
+    model = MODELS["AE, linear"]().fit(X)
+    assert model.reconstruct(X).shape == (600, 4)
+    for p in model.network_.parameters():
+        p.value[...] = 10.0
+    X[row] = 3e38
+    for verb in (model.encode, model.reconstruct, model.score):
+        with pytest.raises(RuntimeError, match=r"AE expected numbers within .*, got .*: scale the data"):
+            verb(X)
+
+
+@pytest.mark.usefixtures("backend")
+def test_results_of_which_the_sum_alone_leaves_the_range_are_returned():
+    ae = npae.AE(encoder=npae.Sequential(npae.Tanh()), decoder=npae.Sequential(npae.Dense(4, 4)), epochs=0)
+    ae.fit(rng.random((9, 4), np.float32)).decoder_.layers[0].W.value[...] = np.eye(4)
+    for n in (3, 300):
+        Z = np.full((n, 4), 3e38, np.float32)
+        np.testing.assert_array_equal(ae.decode(Z), Z)
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", ["AE", "AE, linear", "DAE", "PCA"])
 def test_a_million_features_of_two_rows(name):
     X = rng.random((2, 10**6), np.float32)
