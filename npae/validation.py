@@ -183,7 +183,7 @@ def finite(result: Numbers, who: str) -> Numbers:
 
     Raises RuntimeError if it is not.
     """
-    total = result.sum() if isinstance(result, np.ndarray) else result
+    total = np.add.reduce(result, axis=None) if isinstance(result, np.ndarray) else result
     if not (math.isfinite(total) or np.isfinite(result).all()):  # the sum is quicker, and may overflow
         raise RuntimeError(
             f"{who} expected numbers within the range of its dtype, got some beyond it on the way: "
