@@ -417,6 +417,7 @@ def test_pca_reconstructs_with_the_least_squared_error():
     for k in (1, 3, 7):
         pca = npae.PCA(k).fit(X)
         assert -pca.score(X) == pytest.approx((singular_values[k:] ** 2).sum() / X.size, abs=1e-15)
+        assert np.square(pca.reconstruct(X) - X).mean() == pytest.approx(-pca.score(X), abs=1e-15)
         np.testing.assert_allclose(pca.components_ @ pca.components_.T, np.eye(k), atol=1e-12)
         np.testing.assert_allclose(pca.explained_variance_, np.linalg.eigvalsh(np.cov(X.T))[::-1][:k], rtol=1e-9)
         np.testing.assert_allclose(pca.encode(X), centred @ pca.components_.T, atol=1e-12)
