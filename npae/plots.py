@@ -241,6 +241,8 @@ def latent_scatter(model: AE | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -
             f"latent_scatter expected labels of one kind, numbers or text, got {type(labels).__name__} ({error}): "
             "pass one label for each row of X."
         ) from error
+    if names.dtype.kind == "f" and np.isnan(names).any():
+        raise ValueError("latent_scatter expected a label for each row, got NaN for some: leave these rows out.")
     Z = model.encode(X)
     if Z.shape[1] < 2:
         raise ValueError(f"latent_scatter expected codes of two numbers, got {Z.shape[1]}: draw a histogram of them.")
