@@ -66,8 +66,8 @@ class Estimator:
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write `encode`, `decode` and `reconstruct` as one Python file that needs NumPy alone.
 
-        Raises RuntimeError if unfitted, TypeError with layers of your own or if `path` is none, OSError if it cannot
-        be written.
+        Raises RuntimeError if unfitted, TypeError with layers of your own, TypeError or ValueError if `path` names no
+        file, OSError if it cannot be written.
 
         Example
         -------
