@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npae.activations import ACTIVATIONS, Activation, Identity, Sigmoid
-from npae.arrays import Array, ArrayLike, RandomState, mapped
+from npae.arrays import Array, ArrayLike, RandomState
 from npae.blocks import evaluate, in_blocks
 from npae.corruptions import CORRUPTIONS, Corruption, corrupt
 from npae.estimator import Estimator
@@ -196,13 +196,13 @@ class AE(Estimator):
         self.network_, (self.encoder_, self.decoder_) = training.network, training.network.layers
 
     def encode(self, X: ArrayLike) -> Array:
-        """z = f(x), shape (n, latent_dim). A memory map is read block by block, also by the methods below.
+        """z = f(x), shape (n, latent_dim). A memory map is read block by block, as by `decode`, `reconstruct`, `score`.
 
         Raises RuntimeError if unfitted, or if the numbers become too large for the dtype, as do the methods below;
         TypeError or ValueError if X is not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
-        X = self._table(X, in_place=mapped(X))
+        X = self._table(X, maps_stay=True)
         return in_blocks(encoder.forward, X, self._dtype, type(self).__name__, encoder)
 
     def decode(self, Z: ArrayLike) -> Array:
@@ -211,9 +211,9 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if Z is not (n, latent_dim) finite numbers.
         """
         decoder: Sequential = self._learned("decoder_")
-        who, loss = type(self).__name__, self.loss_
-        Z = as_table(Z, who, name="Z", width=self._n_features_out, dtype=self._dtype)
-        return in_blocks(lambda z: loss.link(decoder.forward(z)), Z, Z.dtype, who, decoder, loss)
+        who, loss, dtype = type(self).__name__, self.loss_, self._dtype
+        Z = as_table(Z, who, name="Z", width=self._n_features_out, dtype=dtype, maps_stay=True)
+        return in_blocks(lambda z: loss.link(decoder.forward(z)), Z, dtype, who, decoder, loss)
 
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X (n, d), in one pass.
@@ -222,7 +222,7 @@ class AE(Estimator):
         """
         network: Sequential = self._learned("network_")
         who, loss = type(self).__name__, self.loss_
-        X = self._table(X, in_place=mapped(X))
+        X = self._table(X, maps_stay=True)
         return in_blocks(lambda x: loss.link(network.forward(x)), X, self._dtype, who, network, loss)
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
@@ -233,7 +233,7 @@ class AE(Estimator):
         """
         network: Sequential = self._learned("network_")
         who, loss = type(self).__name__, self.loss_
-        X = self._table(X, in_place=mapped(X))
+        X = self._table(X, maps_stay=True)
         loss.check_target(X)
         weight = None if sample_weight is None else as_weights(sample_weight, len(X), who)
         return -in_range(lambda: evaluate(network, loss, X, X, weight), who)

@@ -150,7 +150,7 @@ def batches_of(
                 "of a table, so pass X as one array (a memory map, if it is large)."
             )
         return Stream(X, loss, who, passes, **form)
-    table = as_table(X, who, in_place=mapped(X), **form)
+    table = as_table(X, who, maps_stay=True, **form)
     loss.check_target(table)
     dtype = as_table(table[:1], who, **form).dtype
     weight = None

@@ -176,11 +176,11 @@ class Estimator:
         else:
             self.feature_names_in_ = names
 
-    def _table(self, X: ArrayLike, *, in_place: bool = False) -> Array:
-        """X as a table with the columns of fit, by name and number, in the model's dtype or, `in_place`, as it is."""
+    def _table(self, X: ArrayLike, *, maps_stay: bool = False) -> Array:
+        """X as a table with the columns of fit, by name and number, in the model's dtype (see `as_table`)."""
         who = type(self).__name__
         check_names(X, vars(self).get("feature_names_in_"), who)
-        return as_table(X, who, width=self.n_features_in_, dtype=self._dtype, in_place=in_place)
+        return as_table(X, who, width=self.n_features_in_, dtype=self._dtype, maps_stay=maps_stay)
 
     def _learned(self, attribute: str) -> Any:
         """What fit has learned under that name.

@@ -60,7 +60,7 @@ _GREYS: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "interpolation
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` x `height` inches, at 100 dots an inch.
+    """An empty figure of `width` x `height` inches, at most 600 each, at 100 dots an inch.
 
     Raises ImportError if matplotlib is not installed; the message says how to install it.
     """

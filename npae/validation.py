@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae.arrays import Array, ArrayLike, RandomState
+from npae.arrays import Array, ArrayLike, RandomState, mapped
 
 T = TypeVar("T")
 Numbers = TypeVar("Numbers", float, Array)
@@ -29,13 +29,13 @@ def as_table(
     name: str = "X",
     width: int | None = None,
     dtype: DTypeLike | None = None,
-    in_place: bool = False,
+    maps_stay: bool = False,
 ) -> Array:
     """`X` as a C-ordered (n, d) array of finite float32 or float64; the same array where it is one already.
 
     Lists, integers, booleans, DataFrames and any memory layout are taken. Where `dtype` is None, float32 and
-    float64 stay what they are and other numbers become the smallest of the two that holds them. With `in_place` X is
-    checked as if it were converted, a stretch at a time, and returned as it is.
+    float64 stay what they are and other numbers become the smallest of the two that holds them. With `maps_stay` a
+    memory map is checked as if it were converted, a stretch at a time, and returned as it is.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def as_table(
     wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
     if wanted.kind != "f" or wanted.itemsize not in (4, 8):
         wanted = np.dtype(np.float64)
-    if in_place or (raw.dtype == wanted and raw.flags.c_contiguous):
+    if (maps_stay and mapped(raw)) or (raw.dtype == wanted and raw.flags.c_contiguous):
         table = raw
     else:
         with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite: refused below

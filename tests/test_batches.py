@@ -91,6 +91,19 @@ def test_a_memory_map_is_encoded_and_scored_as_the_table_is(make, dtype, tmp_pat
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_memory_map_of_codes_is_decoded_as_the_table_is(dtype, tmp_path):
+    model, Z = npae.AE(**QUICK, dtype=np.float32).fit(table(600)), table(600, 2).astype(dtype)
+    for rows in (600, 100):
+        ours, theirs = model.decode(memory_map(Z, tmp_path)[:rows]), model.decode(Z[:rows])
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    Z[-1, -1] = np.nan
+    with pytest.raises(ValueError, match="AE expected finite Z, got nan at row 599, column 1"):
+        model.decode(memory_map(Z, tmp_path))
+
+
+@pytest.mark.usefixtures("backend")
 def test_a_memory_map_of_many_blocks_is_read_block_by_block(tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "BLOCK", 10 * 6 * 8)
     monkeypatch.setattr(batches, "POOL", 2)
