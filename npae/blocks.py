@@ -70,7 +70,7 @@ def _in_blocks(
 ) -> Iterator[tuple[slice, Array]]:
     """function(*blocks) for each block of rows of the tables, recorded on the first if it can be repeated."""
     blocks = [aligned((ROWS_AT_A_TIME, table.shape[1]), dtype) for table in tables]
-    again = kernels.of(*blocks).recorded(lambda: function(*blocks)) if repeatable else lambda: function(*blocks)
+    again = kernels.recorded(lambda: function(*blocks)) if repeatable else lambda: function(*blocks)
     for first in range(0, len(tables[0]), ROWS_AT_A_TIME):
         rows = slice(first, first + ROWS_AT_A_TIME)
         if len(tables[0][rows]) < ROWS_AT_A_TIME:

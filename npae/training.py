@@ -155,7 +155,7 @@ def _steps(training: Training, vector: Parameter, batches: Batches, corruption: 
             return float(on(item, weight, optimizer.step))
         if len(item) not in repeated:
             place = batches.place(item)
-            repeated[len(item)] = place, kernels.of(vector.value).recorded(lambda: on(place, None, optimizer.apply))
+            repeated[len(item)] = place, kernels.recorded(lambda: on(place, None, optimizer.apply))
         place, again = repeated[len(item)]
         place[:] = item
         optimizer.prepare(state)

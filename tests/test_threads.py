@@ -16,12 +16,16 @@ import npae
 from npae import kernels
 
 if HAVE_NUMBA:
-    from npae.kernels.numba_backend import team
+    from npae.kernels.numba_backend import parallel
+    from npae.kernels.numba_backend.pool import pool
 
 needs_numba = pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted")
 LAYERS = ["default", "workqueue", *(["tbb"] if find_spec("tbb") else [])]
 
 FIT = """
+import os
+CORES = int(os.environ["NUMBA_NUM_THREADS"])
+os.sched_getaffinity = lambda process: set(range(CORES))  # as many as asked for, whatever this machine has
 import hashlib, numpy as np, npae
 X = np.random.default_rng(0).random((200, 40)).astype(np.float32)
 parts = []
@@ -108,7 +112,7 @@ def test_two_threads_fit_on_numpy_as_well():
     assert np.array_equal(results[0], results[1])
 
 
-# --- the team ---------------------------------------------------------------------------------------------
+# --- the pool ---------------------------------------------------------------------------------------------
 
 
 @needs_numba
@@ -129,15 +133,15 @@ def test_idle_threads_sleep():
     npae.use_backend("numba")
     kernels.of(np.zeros(1)).relu(np.ones(100_000))
     deadline = time.monotonic() + 10
-    while len(team._team.asleep) < team.threads() - 1:
-        assert time.monotonic() < deadline, "threads of the team still spin after ten seconds"
+    while pool.asleep() < pool.threads - 1:
+        assert time.monotonic() < deadline, "threads of the pool still spin after ten seconds"
         time.sleep(0.01)
     before = time.process_time()
     time.sleep(0.2)
     assert time.process_time() - before < 0.1
 
 
-# --- tapes ------------------------------------------------------------------------------------------------
+# --- recordings ------------------------------------------------------------------------------------------------
 
 
 def same_fits(monkeypatch, **arguments):
@@ -208,7 +212,7 @@ def test_an_optimizer_of_your_own_takes_every_step(backend):
 
 
 @needs_numba
-def test_a_step_that_no_tape_can_hold_is_done_in_full_every_time():
+def test_a_step_that_cannot_be_recorded_is_done_in_full_every_time():
     npae.use_backend("numba")
     backend = kernels.of(np.zeros(1))
     a, seen = np.asfortranarray(np.random.default_rng(0).standard_normal((30, 7))), []
@@ -243,10 +247,10 @@ def test_a_recorded_step_follows_its_arrays():
 
 
 @needs_numba
-def test_a_step_too_long_for_a_tape_is_done_in_full_every_time(monkeypatch):
+def test_a_step_too_long_for_a_recording_is_done_in_full_every_time(monkeypatch):
     npae.use_backend("numba")
     backend, calls = kernels.of(np.zeros(1)), []
-    monkeypatch.setattr(team.Tape, "BYTES", 3 * team.Tape.ROOM)
+    monkeypatch.setattr(parallel.Recording, "BYTES", 3 * parallel.Recording.ROOM)
     x = np.ones(3)
 
     def step():
@@ -264,7 +268,7 @@ def test_a_step_too_long_for_a_tape_is_done_in_full_every_time(monkeypatch):
 
 
 @needs_numba
-def test_a_step_that_fails_while_it_is_recorded_leaves_no_tape_behind():
+def test_a_step_that_fails_while_it_is_recorded_leaves_no_recording_behind():
     npae.use_backend("numba")
     backend = kernels.of(np.zeros(1))
 
@@ -276,7 +280,7 @@ def test_a_step_that_fails_while_it_is_recorded_leaves_no_tape_behind():
     for _ in range(2):
         with pytest.raises(RuntimeError, match="in the middle"):
             again()
-    assert team._crews.own.tape is None
+    assert parallel._current.reference() is None
     np.testing.assert_array_equal(backend.relu(np.array([-1.0, 2.0])), [0.0, 2.0])
 
 

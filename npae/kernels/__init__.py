@@ -16,14 +16,14 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from npae.arrays import Array
 from npae.kernels import numpy_backend
 
-__all__ = ["BACKENDS", "Backend", "backend_info", "backend_name", "of", "use_backend"]
+__all__ = ["BACKENDS", "Backend", "backend_info", "backend_name", "of", "recorded", "use_backend"]
 
 Result = TypeVar("Result")
 
@@ -37,8 +37,8 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, Any]: ...
     def after_fork(self) -> None: ...
-    def recorded(self, step: Callable[[], Result]) -> Callable[[], Result]: ...
-    def spoil(self) -> None: ...
+    def recorded(self, step: Callable[[], Result], unchanged: Callable[[], bool]) -> Callable[[], Result]: ...
+    def cancel_recording(self) -> None: ...
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
     def dense(self, x: Array, W: Array, b: Array) -> Array: ...
@@ -73,19 +73,37 @@ class Backend(Protocol):
 
 _SERVED = (np.dtype(np.float32), np.dtype(np.float64))
 
-_active: Backend | None = None  # chosen at the first kernel call, or by use_backend
-_chosen = ""  # how
+
+
+class _Choice(NamedTuple):
+    """A backend, and how it was chosen. Each choice is a new object, so two of them are told apart by `is`."""
+
+    backend: Backend
+    how: str
+
+
+_choice: _Choice | None = None  # made at the first kernel call, or by use_backend
 
 
 def of(*arrays: Array) -> Backend:
     """The backend that computes on `arrays`: the active one where it knows their dtype and alignment, else NumPy."""
-    backend = _active if _active is not None else _choose()
+    backend = (_choice or _choose()).backend
     dtype = arrays[0].dtype
     for a in arrays:
         if a.dtype != dtype or dtype not in _SERVED or not a.flags.aligned:
-            backend.spoil()
+            backend.cancel_recording()
             return numpy_backend
     return backend
+
+
+def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
+    """A function that does what `step` does, where the backend can do so without the Python between its kernels.
+
+    step() must do its work in kernels alone, on arrays that stay where they are, and return the same arrays each time.
+    If another backend is chosen before the first call is over, kernels of both may have run: then each call is step().
+    """
+    choice = _choice or _choose()
+    return choice.backend.recorded(step, lambda: _choice is choice)
 
 
 def use_backend(name: str) -> None:
@@ -110,8 +128,8 @@ def use_backend(name: str) -> None:
     'numpy'
     >>> npae.use_backend(before)
     """
-    global _active, _chosen
-    _active, _chosen = _load(name), "by use_backend"
+    global _choice
+    _choice = _Choice(_load(name), "by use_backend")
 
 
 def backend_name() -> str:
@@ -128,7 +146,7 @@ def backend_name() -> str:
     >>> npae.backend_name() in ("numpy", "numba")
     True
     """
-    return (_active if _active is not None else _choose()).name
+    return (_choice or _choose()).backend.name
 
 
 def backend_info() -> dict[str, Any]:
@@ -152,25 +170,27 @@ def backend_info() -> dict[str, Any]:
     >>> info["backend"] == npae.backend_name(), len(info["chosen"]) > 0
     (True, True)
     """
-    backend = _active if _active is not None else _choose()
-    return {"backend": backend.name, "chosen": _chosen, **backend.describe()}
+    backend, how = _choice or _choose()
+    return {"backend": backend.name, "chosen": how, **backend.describe()}
 
 
-def _choose() -> Backend:
-    global _active, _chosen
+def _choose() -> _Choice:
+    global _choice
     wish = os.environ.get("NPAE_BACKEND")
     if wish:
-        _active = _load(wish, source="the environment variable NPAE_BACKEND")
-        _chosen = "by the environment variable NPAE_BACKEND"
+        source = "the environment variable NPAE_BACKEND"
+        choice = _Choice(_load(wish, source), f"by {source}")
     elif importlib.util.find_spec("numba") is None:
-        _active, _chosen = numpy_backend, "because numba is not installed"
+        choice = _Choice(numpy_backend, "because numba is not installed")
     else:
         try:
-            _active, _chosen = _load("numba"), "because numba is installed"
+            choice = _Choice(_load("numba"), "because numba is installed")
         except ImportError as error:
             warnings.warn(f"npae computes with NumPy: {error}", RuntimeWarning, stacklevel=3)
-            _active, _chosen = numpy_backend, f"because numba cannot be used: {error}"
-    return _active
+            choice = _Choice(numpy_backend, f"because numba cannot be used: {error}")
+    if _choice is None:  # else another thread was sooner, or use_backend
+        _choice = choice
+    return _choice
 
 
 def _load(name: str, source: str = "use_backend") -> Backend:
@@ -189,8 +209,8 @@ def _load(name: str, source: str = "use_backend") -> Backend:
 
 
 def _after_fork() -> None:
-    if _active is not None:
-        _active.after_fork()
+    if _choice is not None:
+        _choice.backend.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -30,12 +30,12 @@ def after_fork() -> None:
     """Nothing to make ready in a forked child."""
 
 
-def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
+def recorded(step: Callable[[], Result], unchanged: Callable[[], bool]) -> Callable[[], Result]:
     """The step itself: nothing would be gained by a recording of it."""
     return step
 
 
-def spoil() -> None:
+def cancel_recording() -> None:
     """Nothing is recorded here."""
 
 

@@ -7,7 +7,9 @@
     exponential   exp without a call, so that loops around it become vector instructions
     elementwise   activations, losses, Adam
     noise         random numbers that do not depend on the number of threads
-    team          the threads, and tapes that play a training step again
+    atomics       what threads need and numba does not offer
+    pool          the threads that share the work
+    parallel      loops shared among them, and recordings that repeat a training step
     compile       how a function becomes machine code
 
 The same bits come out for any number of threads: work is cut into tasks without regard to who does
@@ -26,10 +28,11 @@ import numpy as np
 from llvmlite.binding import llvm_version_info
 
 from npae.arrays import Array, aligned
-from npae.kernels.numba_backend import copies, elementwise, noise, products, team, tile
-from npae.kernels.numba_backend.team import recorded, run, spoil, threads
+from npae.kernels.numba_backend import copies, elementwise, noise, products, tile
+from npae.kernels.numba_backend.parallel import cancel_recording, recorded, run
+from npae.kernels.numba_backend.pool import pool, threads
 
-__all__ = ["after_fork", "describe", "recorded", "spoil"]
+__all__ = ["after_fork", "cancel_recording", "describe", "recorded"]
 
 name = "numba"
 
@@ -49,7 +52,7 @@ def describe() -> dict[str, Any]:
 
 
 def after_fork() -> None:
-    team.after_fork()
+    pool.reset()
 
 
 # --- products ----------------------------------------------------------------------------------
@@ -75,11 +78,11 @@ def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Arra
     if c.size and a.size:
         products.product(a, b, _row_of_zeros(shape[1], dtype) if bias is None else _flat(bias), c)
     else:
-        spoil()
+        cancel_recording()
         c[...] = 0 if bias is None else bias
     if out is None or out is c:
         return c
-    spoil()
+    cancel_recording()
     out[...] = c
     return out
 
@@ -106,17 +109,16 @@ def column_sums(a: Array, out: Array | None = None) -> Array:
             f"column_sums expected out of shape {a.shape[1:]} and {a.dtype}, got {out.shape}, {out.dtype}."
         )
     flat, columns = _flat(a), a.shape[1]
-    strips = -(-columns // elementwise.STRIP)
     if columns == 0:
         return np.empty(0, a.dtype) if out is None else out
     if out is not None and out.flags.c_contiguous and out.flags.writeable and not np.may_share_memory(out, a):
-        run(elementwise.column_sums[a.dtype], flat, columns, out, tasks=strips)
+        run(elementwise.column_sums[a.dtype], flat, columns, out)
         return out
     total = np.empty(columns, a.dtype)
-    run(elementwise.column_sums[a.dtype], flat, columns, total, tasks=strips)
+    run(elementwise.column_sums[a.dtype], flat, columns, total)
     if out is None:
         return total
-    spoil()
+    cancel_recording()
     out[...] = total
     return out
 
@@ -126,7 +128,7 @@ def take(a: Array, rows: Array) -> Array:
     if rows.size and (rows.min() < 0 or rows.max() >= len(a)):
         raise IndexError(f"take expected rows in [0, {len(a)}), got some from {rows.min()} to {rows.max()}.")
     if a.strides[1] != a.itemsize:
-        spoil()
+        cancel_recording()
         return np.ascontiguousarray(a[rows])
     c = aligned((rows.size, a.shape[1]), a.dtype)
     if c.size:
@@ -149,20 +151,20 @@ def copy(a: Array, out: Array | None = None) -> Array:
 
 def _rectified(x: Array, leaky: bool, slope: float) -> Array:
     y = aligned(x.shape, x.dtype)
-    run(elementwise.rectify[x.dtype], leaky, slope, _flat(x), y.reshape(-1), tasks=_blocks(x))
+    run(elementwise.rectify[x.dtype], leaky, slope, _flat(x), y.reshape(-1))
     return y
 
 
 def _saturated(code: int, x: Array, alpha: float = 0.0) -> Array:
     y = aligned(x.shape, x.dtype)
-    run(elementwise.saturate[x.dtype], code, alpha, _flat(x), y.reshape(-1), tasks=_blocks(x))
+    run(elementwise.saturate[x.dtype], code, alpha, _flat(x), y.reshape(-1))
     return y
 
 
 def _rectified_backward(grad_y: Array, y: Array, slope: float) -> Array:
     _same_shape(grad_y, y)
     grad_x = aligned(y.shape, y.dtype)
-    run(elementwise.rectify_backward[y.dtype], slope, _flat(grad_y), _flat(y), grad_x.reshape(-1), tasks=_blocks(y))
+    run(elementwise.rectify_backward[y.dtype], slope, _flat(grad_y), _flat(y), grad_x.reshape(-1))
     return grad_x
 
 
@@ -176,7 +178,6 @@ def _saturated_backward(code: int, grad_y: Array, y: Array, alpha: float = 0.0) 
         _flat(grad_y),
         _flat(y),
         grad_x.reshape(-1),
-        tasks=_blocks(y),
     )
     return grad_x
 
@@ -236,7 +237,7 @@ def _mean_loss(kernel: Any, prediction: Array, target: Array) -> tuple[Array, Ar
     _same_shape(prediction, target)
     grad, value = aligned(prediction.shape, prediction.dtype), np.empty(())
     sums = np.empty(_blocks(prediction))
-    run(kernel[grad.dtype], _flat(prediction), _flat(target), grad.reshape(-1), sums, value, tasks=sums.size)
+    run(kernel[grad.dtype], _flat(prediction), _flat(target), grad.reshape(-1), sums, value)
     return value, grad
 
 
@@ -247,7 +248,7 @@ def ssim_map(
     results = tuple(aligned(mu_x.shape, mu_x.dtype) for _ in range(4))
     inputs = (_flat(a) for a in (mu_x, mu_y, xx, yy, xy))
     outputs = (a.reshape(-1) for a in results)
-    run(elementwise.ssim_map[mu_x.dtype], c1, c2, *inputs, *outputs, tasks=_blocks(mu_x))
+    run(elementwise.ssim_map[mu_x.dtype], c1, c2, *inputs, *outputs)
     s, d_mu_x, d_xx, d_xy = results
     return s, d_mu_x, d_xx, d_xy
 
@@ -257,7 +258,7 @@ def ssim_map(
 
 def sgd(value: Array, grad: Array, v: Array, numbers: Array) -> None:
     _check_step("sgd", grad, (value, v), numbers, 3)
-    run(elementwise.sgd[value.dtype], numbers, value.reshape(-1), _flat(grad), v.reshape(-1), tasks=_blocks(value))
+    run(elementwise.sgd[value.dtype], numbers, value.reshape(-1), _flat(grad), v.reshape(-1))
 
 
 def adam(value: Array, grad: Array, m: Array, v: Array, numbers: Array) -> None:
@@ -269,7 +270,6 @@ def adam(value: Array, grad: Array, m: Array, v: Array, numbers: Array) -> None:
         _flat(grad),
         m.reshape(-1),
         v.reshape(-1),
-        tasks=_blocks(value),
     )
 
 
@@ -300,7 +300,7 @@ def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: f
     if key.shape != (1,) or key.dtype != np.uint64:
         raise ValueError(f"noise expected its key as uint64 of shape (1,), got {key.dtype} of shape {key.shape}.")
     y = aligned(x.shape, x.dtype)
-    run(noise.corrupt[x.dtype], code, amount, low, high, key, _flat(x), y.reshape(-1), tasks=_blocks(x))
+    run(noise.corrupt[x.dtype], code, amount, low, high, key, _flat(x), y.reshape(-1))
     return y
 
 
@@ -320,7 +320,7 @@ def _flat(a: Array) -> Array:
 def _contiguous(a: Array) -> Array:
     """`a`, or if it is not contiguous a copy, which no tape repeats."""
     if not a.flags.c_contiguous:
-        spoil()
+        cancel_recording()
     return np.ascontiguousarray(a)
 
 

@@ -5,9 +5,9 @@ it is given the types of its arguments, so that one compilation serves arrays of
 and it compiles for a dtype when that dtype is first asked for.
 
     @Kernel(matrix, matrix, vector_out, integer)
-    def _example(crew, a, b, total, n): ...
+    def _example(context, a, b, total, n): ...
 
-    _example[np.dtype(np.float32)](crew, a, b, total, n)
+    _example[np.dtype(np.float32)](context, a, b, total, n)
 
 What is compiled is kept in `__pycache__` for the next process, or where that cannot be written in the user's own
 cache folder, or nowhere. It is used again only if no file of this folder has changed since: kernels are made of
@@ -113,7 +113,7 @@ def outer(function: Function) -> Function:
 
 
 class Kernel:
-    """A compiled function that Python calls: `kernel[dtype](crew, *arguments)`."""
+    """A compiled function that Python calls: `kernel[dtype](context, *arguments)`."""
 
     def __init__(self, *arguments: Argument) -> None:
         self.arguments = arguments

@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from npae.arrays import LINE, Array, aligned
 from npae.kernels.numba_backend.compile import Kernel, inner, integers, matrix, matrix_out
-from npae.kernels.numba_backend.team import run, share
+from npae.kernels.numba_backend.parallel import parallel_for, run
 
 ROWS = 16  # in one task
 WAY = 4096  # bytes of one way of the first-level cache: what begins at multiples of it has only 8 or 12 lines there
@@ -53,14 +53,14 @@ def _take_rows(a: Array, rows: Array, c: Array, block: int) -> None:
 
 
 @Kernel(matrix, integers, matrix_out)
-def _take(crew: int, a: Array, rows: Array, c: Array) -> None:
+def _take(context: int, a: Array, rows: Array, c: Array) -> None:
     """c[i] = a[rows[i]], or a[i] if rows is empty; the elements of a row lie side by side."""
-    share(crew, (c.shape[0] + ROWS - 1) // ROWS, _take_rows, (a, rows, c))
+    parallel_for(context, (c.shape[0] + ROWS - 1) // ROWS, ROWS * c.shape[1] * c.itemsize // 8, _take_rows, (a, rows, c))
 
 
 def take(a: Array, rows: Array, c: Array) -> None:
     """c[i] = a[rows[i]] for a and c in rows; the caller has checked that there are such rows."""
-    run(_take[a.dtype], a, rows, c, tasks=-(-len(c) // ROWS))
+    run(_take[a.dtype], a, rows, c)
 
 
 def spread(a: Array) -> Array:

@@ -27,12 +27,13 @@ from npae.kernels.numba_backend.compile import (
 )
 from npae.kernels.numba_backend.exponential import exp_of_minus, expm1_of_minus
 from npae.kernels.numba_backend.scratch import scratch
-from npae.kernels.numba_backend.team import share
+from npae.kernels.numba_backend.parallel import parallel_for
 
 BLOCK = 4096  # elements in a task: 16 kB of float32, half a first-level cache
 STRIP = 256  # columns in a task of column_sums
 
 ELU, SIGMOID, TANH = range(3)
+RECTIFIER, ADAM, EXPONENTIAL, LIKELIHOOD, SIMILARITY = 2048, 4096, 8192, 8192, 8192
 
 
 # --- activations -----------------------------------------------------------------------------------
@@ -52,9 +53,9 @@ def _rectify_block(leaky: int, slope: float, x: Array, y: Array, block: int) -> 
 
 
 @Kernel(integer, number, vector, vector_out)
-def rectify(crew: int, leaky: int, slope: float, x: Array, y: Array) -> None:
+def rectify(context: int, leaky: int, slope: float, x: Array, y: Array) -> None:
     """y = x where x > 0, else slope · x if leaky, else 0."""
-    share(crew, (x.size + BLOCK - 1) // BLOCK, _rectify_block, (leaky, slope, x, y))
+    parallel_for(context, (x.size + BLOCK - 1) // BLOCK, RECTIFIER, _rectify_block, (leaky, slope, x, y))
 
 
 @inner
@@ -77,9 +78,9 @@ def _saturate_block(code: int, alpha: float, x: Array, y: Array, block: int) -> 
 
 
 @Kernel(integer, number, vector, vector_out)
-def saturate(crew: int, code: int, alpha: float, x: Array, y: Array) -> None:
+def saturate(context: int, code: int, alpha: float, x: Array, y: Array) -> None:
     """The activations that level off: y = f(x), for the codes ELU, SIGMOID, TANH."""
-    share(crew, (x.size + BLOCK - 1) // BLOCK, _saturate_block, (code, alpha, x, y))
+    parallel_for(context, (x.size + BLOCK - 1) // BLOCK, EXPONENTIAL, _saturate_block, (code, alpha, x, y))
 
 
 @inner
@@ -92,9 +93,9 @@ def _rectify_backward_block(slope: float, grad_y: Array, y: Array, grad_x: Array
 
 
 @Kernel(number, vector, vector, vector_out)
-def rectify_backward(crew: int, slope: float, grad_y: Array, y: Array, grad_x: Array) -> None:
+def rectify_backward(context: int, slope: float, grad_y: Array, y: Array, grad_x: Array) -> None:
     """grad_x = grad_y where y > 0, else slope · grad_y."""
-    share(crew, (y.size + BLOCK - 1) // BLOCK, _rectify_backward_block, (slope, grad_y, y, grad_x))
+    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, RECTIFIER, _rectify_backward_block, (slope, grad_y, y, grad_x))
 
 
 @inner
@@ -114,9 +115,9 @@ def _saturate_backward_block(code: int, alpha: float, grad_y: Array, y: Array, g
 
 
 @Kernel(integer, number, vector, vector, vector_out)
-def saturate_backward(crew: int, code: int, alpha: float, grad_y: Array, y: Array, grad_x: Array) -> None:
+def saturate_backward(context: int, code: int, alpha: float, grad_y: Array, y: Array, grad_x: Array) -> None:
     """grad_x = grad_y · f'(x), with f' in terms of y = f(x)."""
-    share(crew, (y.size + BLOCK - 1) // BLOCK, _saturate_backward_block, (code, alpha, grad_y, y, grad_x))
+    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, RECTIFIER, _saturate_backward_block, (code, alpha, grad_y, y, grad_x))
 
 
 # --- losses ----------------------------------------------------------------------------------------
@@ -186,15 +187,15 @@ def _mean(sums: Array, size: int, value: Array, task: int) -> None:
 
 
 @Kernel(vector, vector, vector_out, doubles, double_out)
-def mse(crew: int, prediction: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
-    share(crew, sums.size, _mse_block, (prediction, target, grad, sums))
-    share(crew, 1, _mean, (sums, prediction.size, value))
+def mse(context: int, prediction: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
+    parallel_for(context, sums.size, RECTIFIER, _mse_block, (prediction, target, grad, sums))
+    parallel_for(context, 1, 0, _mean, (sums, prediction.size, value))
 
 
 @Kernel(vector, vector, vector_out, doubles, double_out)
-def bce(crew: int, logits: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
-    share(crew, sums.size, _bce_block, (logits, target, grad, sums))
-    share(crew, 1, _mean, (sums, logits.size, value))
+def bce(context: int, logits: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
+    parallel_for(context, sums.size, LIKELIHOOD, _bce_block, (logits, target, grad, sums))
+    parallel_for(context, 1, 0, _mean, (sums, logits.size, value))
 
 
 @inner
@@ -217,8 +218,8 @@ def _ssim_block(c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy, block):
 
 
 @Kernel(number, number, *[vector] * 5, *[vector_out] * 4)
-def ssim_map(crew, c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy):
-    share(crew, (s.size + BLOCK - 1) // BLOCK, _ssim_block, (c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy))
+def ssim_map(context, c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy):
+    parallel_for(context, (s.size + BLOCK - 1) // BLOCK, SIMILARITY, _ssim_block, (c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy))
 
 
 # --- sums over columns, and the optimizers' steps ------------------------------------------------------
@@ -237,9 +238,9 @@ def _column_sums_strip(a: Array, columns: int, total: Array, strip: int) -> None
 
 
 @Kernel(vector, integer, vector_out)
-def column_sums(crew: int, a: Array, columns: int, total: Array) -> None:
+def column_sums(context: int, a: Array, columns: int, total: Array) -> None:
     """total_j = sum_i a_ij, for a in rows of `columns`."""
-    share(crew, (columns + STRIP - 1) // STRIP, _column_sums_strip, (a, columns, total))
+    parallel_for(context, (columns + STRIP - 1) // STRIP, a.size // columns * STRIP // 8, _column_sums_strip, (a, columns, total))
 
 
 @inner
@@ -253,9 +254,9 @@ def _sgd_block(numbers: Array, value: Array, grad: Array, v: Array, block: int) 
 
 
 @Kernel(doubles, vector_out, vector, vector_out)
-def sgd(crew: int, numbers: Array, value: Array, grad: Array, v: Array) -> None:
+def sgd(context: int, numbers: Array, value: Array, grad: Array, v: Array) -> None:
     """numbers: the learning rate, momentum, nesterov."""
-    share(crew, (value.size + BLOCK - 1) // BLOCK, _sgd_block, (numbers, value, grad, v))
+    parallel_for(context, (value.size + BLOCK - 1) // BLOCK, RECTIFIER, _sgd_block, (numbers, value, grad, v))
 
 
 @inner
@@ -274,6 +275,6 @@ def _adam_block(numbers: Array, value: Array, grad: Array, m: Array, v: Array, b
 
 
 @Kernel(doubles, vector_out, vector, vector_out, vector_out)
-def adam(crew: int, numbers: Array, value: Array, grad: Array, m: Array, v: Array) -> None:
+def adam(context: int, numbers: Array, value: Array, grad: Array, m: Array, v: Array) -> None:
     """numbers: the learning rate, beta1, beta2, eps, the two corrections, the decay; in float64, for 1 - beta2."""
-    share(crew, (value.size + BLOCK - 1) // BLOCK, _adam_block, (numbers, value, grad, m, v))
+    parallel_for(context, (value.size + BLOCK - 1) // BLOCK, ADAM, _adam_block, (numbers, value, grad, m, v))

@@ -33,14 +33,15 @@ from npae.arrays import LINE, Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
 from npae.kernels.numba_backend.copies import WAY, collide, spread
 from npae.kernels.numba_backend.scratch import scratch
-from npae.kernels.numba_backend.team import run, share, spoil, threads
+from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
+from npae.kernels.numba_backend.pool import PER_JOB, threads
 from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, tile
 
 DEPTH = 256  # how many k at a time: a multiple of the lanes of every vector, since squares of these are packed
 PANEL = DEPTH * SHAPE.bytes * SHAPE.vectors  # bytes of so much of b
 BAND = 24  # tiles of a panel in one task, at most: their rows of a are to stay in the second-level cache
 MANY = 64  # tasks, at most
-FIRST_READ, PER_TASK, PER_JOB = 20, 800, 5000  # cycles: for a row of b to be read first or packed; for a task; to share
+FIRST_READ, PER_TASK = 20, 800  # cycles: for a row of b to be read first or packed; for a task
 IN_PLACE, ROWS, COLUMNS = range(3)  # how the rows of b are come by
 MANY_PANELS = 16  # as many as it takes to make a copy of all of a worth while
 FEW = 4  # tiles of a panel: as many as it takes to make a copy of the panel worth while
@@ -166,7 +167,7 @@ def _multiply(
 
 @Kernel(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
 def _product(
-    crew: int, a: Array, b: Array, in_columns: int, start: Array, c: Array, tops: Array, tiles: int, panels: int
+    context: int, a: Array, b: Array, in_columns: int, start: Array, c: Array, tops: Array, tiles: int, panels: int
 ) -> None:
     """c = start + a b, for start and c in rows, b in rows or columns."""
     width = SHAPE.bytes // c.itemsize * SHAPE.vectors
@@ -177,7 +178,7 @@ def _product(
         pack = COLUMNS
     elif tiles >= FEW and (b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % (WAY // 4) == 0):
         pack = ROWS
-    share(crew, down * across, _multiply, (a, b, pack, start, c, tops, tiles, panels))
+    parallel_for(context, down * across, 2 * PER_JOB, _multiply, (a, b, pack, start, c, tops, tiles, panels))
 
 
 def product(a: Array, b: Array, start: Array, c: Array) -> None:
@@ -190,10 +191,10 @@ def product(a: Array, b: Array, start: Array, c: Array) -> None:
     size = dtype.itemsize
     in_columns = N > 1 and b.strides[1] != size
     if in_columns and b.strides[0] != size:
-        spoil()
+        cancel_recording()
         b = np.asfortranarray(b)
     width = SHAPE.bytes // size * SHAPE.vectors
     cut_as = cut(M, N, K, width)
     if MANY_PANELS * width <= N and (collide(a) or collide(a.T)):
         a = spread(a) if collide(a) else spread(a.T).T
-    run(_product[dtype], a, b, in_columns, start, c, cut_as.tops, cut_as.tiles, cut_as.panels, tasks=cut_as.tasks)
+    run(_product[dtype], a, b, in_columns, start, c, cut_as.tops, cut_as.tiles, cut_as.panels)
