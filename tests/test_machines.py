@@ -195,6 +195,24 @@ def test_several_processes_may_fill_the_cache_of_one_install_at_once(install, tm
         assert process.returncode == 0, errors
 
 
+NOT_COMPILED = """
+import warnings, numpy as np, npae
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    ae = npae.AE((4,), 2, epochs=2, random_state=0).fit(np.random.default_rng(0).random((20, 6)))
+assert ["NUMBA_DISABLE_JIT" in str(w.message) for w in caught] == [True], caught
+try: npae.use_backend("numba")
+except ImportError as error: assert "unset it" in str(error)
+print(npae.backend_name())
+"""
+
+
+@needs_numba
+def test_where_numba_must_not_compile_numpy_computes():
+    environment = {"NUMBA_DISABLE_JIT": "1", "NPAE_BACKEND": ""}
+    assert run(NOT_COMPILED, environment) == ["numpy"]
+
+
 # --- numbers too small to be normal ---------------------------------------------------------------------------
 
 

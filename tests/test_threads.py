@@ -284,6 +284,138 @@ def test_a_step_that_fails_while_it_is_recorded_leaves_no_recording_behind():
     np.testing.assert_array_equal(backend.relu(np.array([-1.0, 2.0])), [0.0, 2.0])
 
 
+SWITCHES = {
+    "while a step is recorded": ("numba", "numpy"),
+    "before it is recorded": ("numpy",),
+    "there and back": ("numba", "numpy", "numba"),
+}
+
+
+@needs_numba
+@pytest.mark.parametrize("switches", SWITCHES.values(), ids=SWITCHES)
+def test_a_switch_of_the_backend_by_another_thread_spoils_no_recording(switches):
+    npae.use_backend("numba")
+    x, left = np.random.default_rng(0).standard_normal((40, 30)), list(switches)
+
+    def step():
+        y = x
+        for _ in range(6):
+            if left:
+                other = threading.Thread(target=npae.use_backend, args=(left.pop(0),))
+                other.start()
+                other.join()
+            y = kernels.of(y).tanh(y)
+        return y
+
+    again = kernels.recorded(step)
+    for change in range(4):
+        x[:] += change
+        expected = x
+        for _ in range(6):
+            expected = np.tanh(expected)
+        np.testing.assert_allclose(again(), expected, rtol=1e-12)
+
+
+@needs_numba
+def test_predictions_are_right_while_another_thread_switches_the_backend():
+    npae.use_backend("numba")
+    X = np.random.default_rng(0).random((1500, 20))
+    ae = npae.AE(hidden=(30,), latent_dim=5, epochs=1, random_state=0).fit(X)
+    Z, over = ae.encode(X), threading.Event()
+
+    def switch():
+        while not over.is_set():
+            for name in npae.kernels.BACKENDS:
+                npae.use_backend(name)
+
+    other = threading.Thread(target=switch)
+    other.start()
+    try:
+        for _ in range(300):
+            np.testing.assert_allclose(ae.encode(X), Z, rtol=1e-9, atol=1e-12)
+    finally:
+        over.set()
+        other.join()
+
+
+@needs_numba
+def test_a_recording_within_a_recording_is_a_part_of_it():
+    npae.use_backend("numba")
+    x = np.random.default_rng(0).standard_normal((30, 20))
+    backend = kernels.of(x)
+    inner = kernels.recorded(lambda: backend.tanh(x))
+    outer = kernels.recorded(lambda: backend.relu(inner()))
+    for change in range(4):
+        x[:] += change
+        np.testing.assert_allclose(outer(), np.maximum(np.tanh(x), 0), rtol=1e-12)
+        np.testing.assert_allclose(inner(), np.tanh(x), rtol=1e-12)
+
+
+# --- how many -------------------------------------------------------------------------------------------------
+
+USED = """
+import threading, numpy as np, npae
+a = np.random.default_rng(0).random((600, 600)).astype(np.float32)
+npae.kernels.of(a).matmul(a, a)
+print(npae.backend_info()["threads"], threading.active_count())
+"""
+
+
+@needs_numba
+def test_there_are_never_more_threads_than_cores_that_the_process_may_use():
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert _run(USED, {"NUMBA_NUM_THREADS": "32"}).split() == [str(cores)] * 2
+    assert _run(USED, {"NUMBA_NUM_THREADS": "1"}).split() == ["1", "1"]
+
+
+@needs_numba
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs to bind a process to a core")
+def test_a_process_that_is_bound_to_one_core_has_one_thread():
+    bound = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    assert _run(bound + USED, {"NUMBA_NUM_THREADS": "8"}).split() == ["1", "1"]
+
+
+@needs_numba
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is nobody to share with")
+def test_small_jobs_are_not_shared():
+    """The helper takes no task of a job that is done sooner than shared; of a large one it does."""
+    npae.use_backend("numba")
+    small, large = np.ones((1, 2 * 4096), np.float32), np.ones((1, 100 * 4096), np.float32)
+    backend = kernels.of(small)
+    backend.relu(large)
+    deadline = time.monotonic() + 10
+    while pool.asleep() < pool.threads - 1 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    backend.relu(small)
+    assert pool.asleep() == pool.threads - 1
+    backend.relu(large)
+    assert pool.asleep() < pool.threads - 1
+
+
+NO_THREADS = """
+import threading, warnings, numpy as np, npae
+def start(thread):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+X = np.random.default_rng(0).random((300, 30)).astype(np.float32)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    ae = npae.AE(hidden=(150,), latent_dim=40, epochs=3, random_state=0).fit(X)
+import hashlib
+print(len([w for w in caught if "fewer cores" in str(w.message)]), hashlib.sha256(ae.encode(X)).hexdigest())
+"""
+
+
+@needs_numba
+def test_without_a_new_thread_the_callers_does_all_and_says_so():
+    (warned, alone), (none, shared) = (
+        _run(program, {"NPAE_BACKEND": "numba", "NUMBA_NUM_THREADS": "2"}).split()
+        for program in (NO_THREADS, NO_THREADS.replace("threading.Thread.start = start", ""))
+    )
+    assert (warned, none) == ("1" if pool.threads > 1 else "0", "0")
+    assert alone == shared
+
+
 def _run(program, environment):
     environment = os.environ | environment | {"PYTHONPATH": str(Path(npae.__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

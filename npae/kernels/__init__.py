@@ -184,7 +184,7 @@ def _choose() -> _Choice:
         choice = _Choice(numpy_backend, "because numba is not installed")
     else:
         try:
-            choice = _Choice(_load("numba"), "because numba is installed")
+            choice = _Choice(_load("numba", "npae"), "because numba is installed")
         except ImportError as error:
             warnings.warn(f"npae computes with NumPy: {error}", RuntimeWarning, stacklevel=3)
             choice = _Choice(numpy_backend, f"because numba cannot be used: {error}")

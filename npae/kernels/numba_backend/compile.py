@@ -26,6 +26,9 @@ import numpy as np
 from numba import types
 from numba.core.caching import NullCache
 
+if numba.config.DISABLE_JIT:
+    raise ImportError("numba compiles nothing while NUMBA_DISABLE_JIT is set; unset it")
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Argument = Callable[[Any], Any]  # the numba type of an argument, given that of the numbers
 

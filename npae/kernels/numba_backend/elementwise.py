@@ -33,7 +33,9 @@ BLOCK = 4096  # elements in a task: 16 kB of float32, half a first-level cache
 STRIP = 256  # columns in a task of column_sums
 
 ELU, SIGMOID, TANH = range(3)
-RECTIFIER, ADAM, EXPONENTIAL, LIKELIHOOD, SIMILARITY = 2048, 4096, 8192, 8192, 8192
+
+# Cycles that a task takes, about: a job is shared if all of its tasks take long enough to repay that (see `pool`).
+LIGHT, STEP, CURVED, LIKELIHOOD, SIMILARITY = BLOCK // 2, 2 * BLOCK, 2 * BLOCK, 4 * BLOCK, 60 * BLOCK
 
 
 # --- activations -----------------------------------------------------------------------------------
@@ -55,7 +57,7 @@ def _rectify_block(leaky: int, slope: float, x: Array, y: Array, block: int) -> 
 @Kernel(integer, number, vector, vector_out)
 def rectify(context: int, leaky: int, slope: float, x: Array, y: Array) -> None:
     """y = x where x > 0, else slope · x if leaky, else 0."""
-    parallel_for(context, (x.size + BLOCK - 1) // BLOCK, RECTIFIER, _rectify_block, (leaky, slope, x, y))
+    parallel_for(context, (x.size + BLOCK - 1) // BLOCK, LIGHT, _rectify_block, (leaky, slope, x, y))
 
 
 @inner
@@ -80,7 +82,7 @@ def _saturate_block(code: int, alpha: float, x: Array, y: Array, block: int) -> 
 @Kernel(integer, number, vector, vector_out)
 def saturate(context: int, code: int, alpha: float, x: Array, y: Array) -> None:
     """The activations that level off: y = f(x), for the codes ELU, SIGMOID, TANH."""
-    parallel_for(context, (x.size + BLOCK - 1) // BLOCK, EXPONENTIAL, _saturate_block, (code, alpha, x, y))
+    parallel_for(context, (x.size + BLOCK - 1) // BLOCK, CURVED, _saturate_block, (code, alpha, x, y))
 
 
 @inner
@@ -95,7 +97,7 @@ def _rectify_backward_block(slope: float, grad_y: Array, y: Array, grad_x: Array
 @Kernel(number, vector, vector, vector_out)
 def rectify_backward(context: int, slope: float, grad_y: Array, y: Array, grad_x: Array) -> None:
     """grad_x = grad_y where y > 0, else slope · grad_y."""
-    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, RECTIFIER, _rectify_backward_block, (slope, grad_y, y, grad_x))
+    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, LIGHT, _rectify_backward_block, (slope, grad_y, y, grad_x))
 
 
 @inner
@@ -117,7 +119,7 @@ def _saturate_backward_block(code: int, alpha: float, grad_y: Array, y: Array, g
 @Kernel(integer, number, vector, vector, vector_out)
 def saturate_backward(context: int, code: int, alpha: float, grad_y: Array, y: Array, grad_x: Array) -> None:
     """grad_x = grad_y · f'(x), with f' in terms of y = f(x)."""
-    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, RECTIFIER, _saturate_backward_block, (code, alpha, grad_y, y, grad_x))
+    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, LIGHT, _saturate_backward_block, (code, alpha, grad_y, y, grad_x))
 
 
 # --- losses ----------------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ def _mean(sums: Array, size: int, value: Array, task: int) -> None:
 
 @Kernel(vector, vector, vector_out, doubles, double_out)
 def mse(context: int, prediction: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
-    parallel_for(context, sums.size, RECTIFIER, _mse_block, (prediction, target, grad, sums))
+    parallel_for(context, sums.size, LIGHT, _mse_block, (prediction, target, grad, sums))
     parallel_for(context, 1, 0, _mean, (sums, prediction.size, value))
 
 
@@ -256,7 +258,7 @@ def _sgd_block(numbers: Array, value: Array, grad: Array, v: Array, block: int) 
 @Kernel(doubles, vector_out, vector, vector_out)
 def sgd(context: int, numbers: Array, value: Array, grad: Array, v: Array) -> None:
     """numbers: the learning rate, momentum, nesterov."""
-    parallel_for(context, (value.size + BLOCK - 1) // BLOCK, RECTIFIER, _sgd_block, (numbers, value, grad, v))
+    parallel_for(context, (value.size + BLOCK - 1) // BLOCK, STEP, _sgd_block, (numbers, value, grad, v))
 
 
 @inner
@@ -277,4 +279,4 @@ def _adam_block(numbers: Array, value: Array, grad: Array, m: Array, v: Array, b
 @Kernel(doubles, vector_out, vector, vector_out, vector_out)
 def adam(context: int, numbers: Array, value: Array, grad: Array, m: Array, v: Array) -> None:
     """numbers: the learning rate, beta1, beta2, eps, the two corrections, the decay; in float64, for 1 - beta2."""
-    parallel_for(context, (value.size + BLOCK - 1) // BLOCK, ADAM, _adam_block, (numbers, value, grad, m, v))
+    parallel_for(context, (value.size + BLOCK - 1) // BLOCK, STEP, _adam_block, (numbers, value, grad, m, v))

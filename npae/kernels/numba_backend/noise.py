@@ -38,7 +38,7 @@ from npae.kernels.numba_backend.parallel import parallel_for
 I32 = ir.IntType(32)
 QUARTER = BLOCK // 4
 GAUSSIAN, MASKING, SALT_AND_PEPPER = range(3)
-NOISE = 2  # cycles for an element
+CYCLES = 5 * BLOCK  # of a task, about
 LOW = np.uint64(0xFFFFFFFF)
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers
 W0, W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # what is added to the key after each round
@@ -223,4 +223,4 @@ def _corrupt_block(
 @Kernel(integer, double, number, number, words, vector, vector_out)
 def corrupt(context: int, code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array) -> None:
     """y = x + amount · normals within [low, high]; or `low` where struck, with salt and pepper `high` as often."""
-    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, NOISE * BLOCK, _corrupt_block, (code, amount, low, high, key, x, y))
+    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, CYCLES, _corrupt_block, (code, amount, low, high, key, x, y))
