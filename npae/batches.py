@@ -23,7 +23,7 @@ import numpy as np
 from npae import kernels
 from npae.arrays import Array, ArrayLike, mapped
 from npae.losses import Loss
-from npae.validation import as_table, as_weights
+from npae.validation import as_table, as_weights, mean_one
 
 BLOCK = 2**20  # bytes of a memory map that are read in one go
 POOL = 32  # blocks whose rows are shuffled together
@@ -155,9 +155,7 @@ def batches_of(
     dtype = as_table(table[:1], who, **form).dtype
     weight = None
     if sample_weight is not None:
-        weight = as_weights(sample_weight, len(table), who)
-        weight = weight / weight.max()  # first, lest a mean of denormals be 0
-        weight = (weight / weight.mean()).astype(dtype)
+        weight = mean_one(as_weights(sample_weight, len(table), who)).astype(dtype)
     if table.dtype != dtype or not table.flags.c_contiguous:
         return Converted(table, batch_size, weight, dtype)
     return Table(table, batch_size, weight)

@@ -19,7 +19,7 @@ from npae import kernels
 from npae.arrays import Array, aligned
 from npae.layers import Layer, Sequential, parts
 from npae.losses import Loss
-from npae.validation import finite
+from npae.validation import finite, mean_one
 
 ROWS_AT_A_TIME = 256
 
@@ -35,15 +35,15 @@ def only_kernels(*whole: Any) -> bool:
 
 def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, weight: Array | None = None) -> float:
     """The mean loss of the network's outputs for `inputs` against `targets`; with `weight` (n,) that of its rows."""
+
+    def value(x: Array, t: Array, *w: Array) -> Array:
+        return loss.weighted(network.forward(x), t, w[0].reshape(-1) if w else None)[0]
+
+    tables, total = [inputs, targets], 0.0
     if weight is not None:
-        blocks = _in_blocks(lambda x, t: loss.rows(network.forward(x), t), False, network.dtype, inputs, targets)
-        return sum(float(weight[rows] @ losses) for rows, losses in blocks) / float(weight.sum())
-
-    def value(x: Array, t: Array) -> Array:
-        return loss.value_and_gradient(network.forward(x), t)[0]
-
-    total = 0.0
-    for rows, mean in _in_blocks(value, only_kernels(network, loss), network.dtype, inputs, targets):
+        weight = mean_one(weight)
+        tables.append(weight[:, None])
+    for rows, mean in _in_blocks(value, only_kernels(network, loss), network.dtype, *tables):
         total += float(mean) * len(inputs[rows])
     return total / len(inputs)
 

@@ -11,9 +11,9 @@ and the choice of p is the choice of a loss (Bishop, 2006, "Pattern Recognition 
 
 `SSIM` is no likelihood: it measures what an eye notices, the local structure of an image.
 
-A loss is called `loss(prediction, target) -> (value, grad_prediction)`: value and gradient come out of one
-call under one normaliser, so they cannot drift apart. The value is the mean over every element (n · d), for
-SSIM over every window. `link` turns the network's output into x_hat: sigmoid for BCE, whose outputs are
+A loss is called `loss(prediction, target, sample_weight=None) -> (value, grad_prediction)`: value and gradient come
+out of one call under one normaliser, so they cannot drift apart. The value is the mean over every element (n · d),
+for SSIM over every window; weights make it a weighted mean over the rows. `link` turns the network's output into x_hat: sigmoid for BCE, whose outputs are
 log-odds, else nothing.
 
 Next: `optimizers.py`, which walks down the gradient.
@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import signature
 
 import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
-from npae.validation import as_count, as_image_shape, as_pair, as_real, check_range
+from npae.validation import as_count, as_image_shape, as_pair, as_real, as_weights, check_range, mean_one
 
 
 class Loss:
@@ -45,25 +46,44 @@ class Loss:
 
     only_kernels = False  # see `blocks.only_kernels`
 
-    def __call__(self, prediction: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
-        """(L, dL/dprediction) for two arrays of shape (n, d).
+    def __call__(
+        self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, Array]:
+        """(L, dL/dprediction) for two arrays of shape (n, d); with weights (n,), L = sum_i w_i L_i / sum_i w_i.
 
         Raises
         ------
         TypeError, ValueError
-            If the arrays hold no numbers, differ in shape, are empty, or the target is out of range.
+            If the arrays hold no numbers, differ in shape, are empty, the target is out of range, or the weights are
+            not n finite numbers >= 0, one of them positive.
         """
         p, t = as_pair(prediction, target, type(self).__name__)
         self.check_target(t)
-        value, grad = self.value_and_gradient(p, t)
+        w = None if sample_weight is None else mean_one(as_weights(sample_weight, len(p), type(self).__name__))
+        value, grad = self.weighted(p, t, None if w is None else w.astype(t.dtype))
         return np.asarray(value).item(), grad
 
-    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        """The same for arguments that are known to be good, as inside training; the value as an array of shape ()."""
+    def value_and_gradient(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The same for arguments that are known to be good, as inside training; the value as an array of shape ().
+
+        A row counts `sample_weight` (n,) times, in the same dtype: L = mean_i w_i L_i. A loss of your own may leave
+        out that argument: `weighted` then asks it row by row.
+        """
         raise NotImplementedError
 
+    def weighted(self, prediction: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Array]:
+        """`value_and_gradient`, weighted also where that takes no weights, which is slow."""
+        if sample_weight is None:
+            return self.value_and_gradient(prediction, target)
+        if _takes_weights(type(self)):
+            return self.value_and_gradient(prediction, target, sample_weight)
+        grad = self.value_and_gradient(prediction, target)[1]
+        return np.mean(sample_weight * self.rows(prediction, target)), grad * sample_weight[:, None]
+
     def rows(self, prediction: Array, target: Array) -> Array:
-        """The loss of each row alone, (n,) in float64: its mean is the value, so that rows can be weighted."""
+        """The loss of each row alone, (n,) in float64: its mean is the value."""
         pairs = zip(prediction[:, None], target[:, None], strict=True)
         return np.array([float(self.value_and_gradient(p, t)[0]) for p, t in pairs])
 
@@ -91,8 +111,10 @@ class MSE(Loss):
 
     only_kernels = True
 
-    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        return kernels.of(prediction, target).mse(prediction, target)
+    def value_and_gradient(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        return kernels.of(prediction, target).mse(prediction, target, sample_weight)
 
 
 @dataclass(frozen=True)
@@ -119,8 +141,10 @@ class BCE(Loss):
 
     only_kernels = True
 
-    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        return kernels.of(prediction, target).bce(prediction, target)
+    def value_and_gradient(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        return kernels.of(prediction, target).bce(prediction, target, sample_weight)
 
     def check_target(self, target: Array) -> None:
         check_range(target, 1.0, "BCE")
@@ -194,7 +218,9 @@ class SSIM(Loss):
         for name in ("sigma", "k1", "k2", "data_range"):
             as_real(getattr(self, name), "SSIM", name, low=0, without=0)
 
-    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+    def value_and_gradient(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
         height, width = self.image_shape
         if prediction.shape[1] != height * width:
             raise ValueError(
@@ -211,10 +237,19 @@ class SSIM(Loss):
         # Backward: through each average by its transpose, then through x, x² and xy.
         back_mu_x, back_xx, back_xy = (R.T @ d @ C for d in (d_mu_x, d_xx, d_xy))
         grad = -(back_mu_x + 2 * x * back_xx + y * back_xy) / s.size
-        return np.asarray(1 - s.mean()), grad.reshape(prediction.shape).astype(prediction.dtype)
+        dissimilarity = 1 - s
+        if sample_weight is not None:
+            w = sample_weight[:, None, None]
+            dissimilarity, grad = dissimilarity * w, grad * w
+        return np.asarray(dissimilarity.mean()), grad.reshape(prediction.shape).astype(prediction.dtype)
 
     def check_target(self, target: Array) -> None:
         check_range(target, self.data_range, "SSIM")
+
+
+@lru_cache(maxsize=32)
+def _takes_weights(kind: type[Loss]) -> bool:
+    return "sample_weight" in signature(kind.value_and_gradient).parameters
 
 
 @lru_cache(maxsize=32)

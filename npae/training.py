@@ -130,7 +130,7 @@ def _steps(training: Training, vector: Parameter, batches: Batches, corruption: 
     parameters, state = [vector], training.state
     noise = corruption if isinstance(corruption, KeyedNoise) and only_kernels(corruption) else None
     key = np.zeros(1, np.uint64)
-    repeated: dict[int, tuple[Array, Callable[[], Array]]] = {}  # for a full batch, and for what is left at the end
+    repeated: dict[int, tuple[Array, Array | None, Callable[[], Array]]] = {}  # for a full batch, and for the last
     repeatable = only_kernels(network, loss, optimizer) and corruption is noise
 
     def on(item: Array, weight: Array | None, downhill: Callable[[list[Parameter], State], None]) -> Array:
@@ -141,9 +141,7 @@ def _steps(training: Training, vector: Parameter, batches: Batches, corruption: 
         elif corruption is not None:
             x_in = corrupt(corruption, x, training.noise_rng)
         x_hat = network.forward(x_in)
-        value, grad = loss.value_and_gradient(x_hat, x)
-        if weight is not None:  # both are means over rows: each row's share is multiplied by its weight
-            value, grad = np.mean(weight * loss.rows(x_hat, x)), grad * weight[:, None]
+        value, grad = loss.weighted(x_hat, x, weight)
         network.backward_parameters(grad)
         downhill(parameters, state)
         return value
@@ -151,13 +149,15 @@ def _steps(training: Training, vector: Parameter, batches: Batches, corruption: 
     def step(item: Array, weight: Array | None) -> float:
         if noise is not None:
             key[:] = draw_key(training.noise_rng)
-        if not repeatable or weight is not None or (len(item) not in repeated and len(repeated) == 2):
+        if not repeatable or (len(item) not in repeated and len(repeated) == 2):
             return float(on(item, weight, optimizer.step))
         if len(item) not in repeated:
-            place = batches.place(item)
-            repeated[len(item)] = place, kernels.recorded(lambda: on(place, None, optimizer.apply))
-        place, again = repeated[len(item)]
+            place, w = batches.place(item), None if weight is None else np.empty_like(weight)
+            repeated[len(item)] = place, w, kernels.recorded(lambda: on(place, w, optimizer.apply))
+        place, w, again = repeated[len(item)]
         place[:] = item
+        if w is not None:
+            w[:] = weight
         optimizer.prepare(state)
         return float(again())
 

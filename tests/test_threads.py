@@ -378,18 +378,21 @@ def test_a_process_that_is_bound_to_one_core_has_one_thread():
 @needs_numba
 @pytest.mark.skipif(os.cpu_count() == 1, reason="there is nobody to share with")
 def test_small_jobs_are_not_shared():
-    """The helper takes no task of a job that is done sooner than shared; of a large one it does."""
+    """A sleeping helper is not woken for a job that is done sooner than shared; for a large one it is."""
     npae.use_backend("numba")
     small, large = np.ones((1, 2 * 4096), np.float32), np.ones((1, 100 * 4096), np.float32)
     backend = kernels.of(small)
-    backend.relu(large)
-    deadline = time.monotonic() + 10
-    while pool.asleep() < pool.threads - 1 and time.monotonic() < deadline:
-        time.sleep(0.001)
-    backend.relu(small)
-    assert pool.asleep() == pool.threads - 1
-    backend.relu(large)
-    assert pool.asleep() < pool.threads - 1
+
+    def wakes(x):
+        backend.relu(x)
+        awake = pool.asleep() < pool.threads - 1
+        while pool.asleep() < pool.threads - 1:
+            time.sleep(0.0001)
+        return awake
+
+    wakes(large)
+    assert not any(wakes(small) for _ in range(100))
+    assert any(wakes(large) for _ in range(100))
 
 
 NO_THREADS = """

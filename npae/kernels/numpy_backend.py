@@ -55,8 +55,12 @@ def dense(x: Array, W: Array, b: Array) -> Array:
 
 
 def column_sums(a: Array, out: Array | None = None) -> Array:
-    """s_j = sum_i a_ij, (N, M) -> (M,)."""
-    return np.sum(a, axis=0, out=out)
+    """s_j = sum_i a_ij, (N, M) -> (M,), summed in float64: in float32 a sum of 2^24 and 1 is 2^24."""
+    total: Array = np.sum(a, axis=0, dtype=np.promote_types(a.dtype, np.float64)).astype(a.dtype)
+    if out is None:
+        return total
+    out[...] = total
+    return out
 
 
 def take(a: Array, rows: Array) -> Array:
@@ -132,15 +136,17 @@ def tanh_backward(grad_y: Array, y: Array) -> Array:
 
 
 # --- losses: the value, an array of shape () in float64, and its gradient, under one normaliser ---------
+#
+# With a weight w_i for each row i, (N,), the value is mean_ij w_i L_ij, and the gradient of row i is w_i times as large.
 
 
-def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
+def mse(prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
     """L = mean (p - t)²,  dL/dp = 2 (p - t) / size."""
     error = prediction - target
-    return _mean(error * error), error * (2 / error.size)
+    return _weighted(error * error, error * (2 / error.size), weight)
 
 
-def bce(logits: Array, target: Array) -> tuple[Array, Array]:
+def bce(logits: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
     """L = mean [ log(1 + exp(z)) - t z ],  dL/dz = (sigmoid(z) - t) / size.
 
     With e = exp(-|z|), log(1 + exp(z)) - t z = |z| · (1 - t if z > 0 else t) + log(1 + e):
@@ -149,8 +155,8 @@ def bce(logits: Array, target: Array) -> tuple[Array, Array]:
     positive = logits.real > 0
     magnitude = np.where(positive, logits, -logits)
     e = np.exp(-magnitude)
-    value = _mean(magnitude * np.where(positive, 1 - target, target) + np.log1p(e))
-    return value, (np.where(positive, 1, e) / (1 + e) - target) / target.size
+    cost = magnitude * np.where(positive, 1 - target, target) + np.log1p(e)
+    return _weighted(cost, (np.where(positive, 1, e) / (1 + e) - target) / target.size, weight)
 
 
 def ssim_map(
@@ -178,8 +184,10 @@ def ssim_map(
     return s, d_mu_x, d_xx, d_xy
 
 
-def _mean(cost: Array) -> Array:
-    return np.asarray(cost.mean(dtype=np.promote_types(cost.dtype, np.float64)))
+def _weighted(cost: Array, grad: Array, weight: Array | None) -> tuple[Array, Array]:
+    if weight is not None:
+        cost, grad = cost * weight[:, None], grad * weight[:, None]
+    return np.asarray(cost.mean(dtype=np.promote_types(cost.dtype, np.float64))), grad
 
 
 # --- the optimizers' steps ---------------------------------------------------------------------------

@@ -225,19 +225,27 @@ def tanh_backward(grad_y: Array, y: Array) -> Array:
 # --- losses ------------------------------------------------------------------------------------------
 
 
-def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
-    return _mean_loss(elementwise.mse, prediction, target)
+def mse(prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    return _mean_loss(elementwise.mse, elementwise.weighted_mse, prediction, target, weight)
 
 
-def bce(logits: Array, target: Array) -> tuple[Array, Array]:
-    return _mean_loss(elementwise.bce, logits, target)
+def bce(logits: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    return _mean_loss(elementwise.bce, elementwise.weighted_bce, logits, target, weight)
 
 
-def _mean_loss(kernel: Any, prediction: Array, target: Array) -> tuple[Array, Array]:
+def _mean_loss(
+    plain: Any, weighted: Any, prediction: Array, target: Array, weight: Array | None
+) -> tuple[Array, Array]:
     _same_shape(prediction, target)
     grad, value = aligned(prediction.shape, prediction.dtype), np.empty(())
-    sums = np.empty(_blocks(prediction))
-    run(kernel[grad.dtype], _flat(prediction), _flat(target), grad.reshape(-1), sums, value)
+    p, t, g = _flat(prediction), _flat(target), grad.reshape(-1)
+    if weight is None:
+        run(plain[grad.dtype], p, t, g, np.empty(_blocks(prediction)), value)
+        return value, grad
+    if weight.shape != prediction.shape[:1] or 0 in prediction.shape:
+        raise ValueError(f"loss expected a weight for each row of {prediction.shape}, got {weight.shape}.")
+    rows = max(1, elementwise.BLOCK // prediction.shape[1])
+    run(weighted[grad.dtype], p, t, _flat(weight), g, np.empty(-(-weight.size // rows)), value)
     return value, grad
 
 

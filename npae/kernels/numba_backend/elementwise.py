@@ -30,7 +30,9 @@ from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.parallel import parallel_for
 
 BLOCK = 4096  # elements in a task: 16 kB of float32, half a first-level cache
+LANES = BLOCK // 64  # sums that a block is first brought to
 STRIP = 256  # columns in a task of column_sums
+ROWS = 256  # of which it takes the sum before that is added to the others
 
 ELU, SIGMOID, TANH = range(3)
 
@@ -125,49 +127,52 @@ def saturate_backward(context: int, code: int, alpha: float, grad_y: Array, y: A
 # --- losses ----------------------------------------------------------------------------------------
 
 
+# A stretch is a block, or with weights a part of a row, all of whose elements have the same `scale`.
+
+
 @reordered
-def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
-    scale = grad.dtype.type(2 / prediction.size)
-    start, stop = block * BLOCK, (block + 1) * BLOCK
-    prediction, target, grad = prediction[start:stop], target[start:stop], grad[start:stop]
+def _mse_stretch(prediction: Array, target: Array, grad: Array, scale: float) -> float:
+    """The sum of squared errors; grad = 2 scale · error."""
+    double = grad.dtype.type(2 * scale)
     total = 0.0
     for i in range(grad.size):
         error = prediction[i] - target[i]
         total += np.float64(error * error)
-        grad[i] = error * scale
-    sums[block] = total
-
-
-@inner
-def _sum_with_log1p(terms: Array, e: Array) -> float:
-    """The sum of t + log(1 + e) over BLOCK terms t and e in [0, 1], with a logarithm for the last 8 only.
-
-    Half of them are added to the other half, and so on, which keeps rounding errors small. For the logarithms that is
-    log(1 + p) + log(1 + q) = log(1 + (p + q + p q)): so written no digits of a small p are lost. 64 factors of at
-    most 2 do not overflow in float32, nor 512 in float64.
-    """
-    half = BLOCK // 2
-    while half >= 64:
-        for i in range(half):
-            terms[i] += terms[half + i]
-            e[i] += e[half + i] + e[i] * e[half + i]
-        half //= 2
-    total = 0.0
-    for i in range(8):
-        p = 0.0
-        for j in range(i, 64, 8):
-            q = np.float64(e[j])
-            p += q + p * q
-            total += np.float64(terms[j])
-        total += math.log1p(p)
+        grad[i] = error * double
     return total
 
 
 @inner
-def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
-    zero, one, scale = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(1 / logits.size)
-    start, stop = block * BLOCK, (block + 1) * BLOCK
-    logits, target, grad = logits[start:stop], target[start:stop], grad[start:stop]
+def _sum_with_log1p(terms: Array, e: Array, size: int) -> float:
+    """The sum of t + log(1 + e) over `size` terms t and e in [0, 1], with a logarithm for the last 1 or 8 only.
+
+    For the logarithms, log(1 + p) + log(1 + q) = log(1 + (p + q + p q)): so written no digits of a small p are lost.
+    `size` is a multiple of LANES, at most BLOCK = 64 LANES: 64 factors of at most 2 do not overflow in float32, nor 512
+    in float64.
+    """
+    for start in range(LANES, size, LANES):
+        for i in range(LANES):
+            terms[i] += terms[start + i]
+            e[i] += e[start + i] + e[i] * e[start + i]
+    t, p = scratch(LANES, 0.0), scratch(LANES, 0.0)
+    for i in range(LANES):
+        t[i], p[i] = np.float64(terms[i]), np.float64(e[i])
+    lanes, last = LANES, 1 if size <= 512 else 8
+    while lanes > last:
+        lanes //= 2
+        for i in range(lanes):
+            t[i] += t[lanes + i]
+            p[i] += p[lanes + i] + p[i] * p[lanes + i]
+    total = 0.0
+    for i in range(lanes):
+        total += t[i] + math.log1p(p[i])
+    return total
+
+
+@inner
+def _bce_stretch(logits: Array, target: Array, grad: Array, scale: float) -> float:
+    """The sum of the cross-entropies of at most BLOCK elements; grad = scale (sigmoid(logit) - target)."""
+    zero, one, scale = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(scale)
     terms, e = scratch(BLOCK, grad), scratch(BLOCK, grad)
     for i in range(grad.size):
         magnitude = abs(logits[i])
@@ -175,9 +180,44 @@ def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: in
         terms[i] = magnitude * (one - target[i] if logits[i] > zero else target[i])
         e[i] = e_i
         grad[i] = ((one if logits[i] > zero else e_i) / (one + e_i) - target[i]) * scale
-    for i in range(grad.size, BLOCK):
+    size = (grad.size + LANES - 1) // LANES * LANES
+    for i in range(grad.size, size):
         terms[i], e[i] = zero, zero
-    sums[block] = _sum_with_log1p(terms, e)
+    return _sum_with_log1p(terms, e, size)
+
+
+@inner
+def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
+    i, j = block * BLOCK, (block + 1) * BLOCK
+    sums[block] = _mse_stretch(prediction[i:j], target[i:j], grad[i:j], 1 / prediction.size)
+
+
+@inner
+def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
+    i, j = block * BLOCK, (block + 1) * BLOCK
+    sums[block] = _bce_stretch(logits[i:j], target[i:j], grad[i:j], 1 / logits.size)
+
+
+@inner
+def _mse_rows(prediction: Array, target: Array, weight: Array, grad: Array, sums: Array, task: int) -> None:
+    columns, rows = prediction.size // weight.size, (weight.size + sums.size - 1) // sums.size
+    total = 0.0
+    for row in range(task * rows, min(weight.size, (task + 1) * rows)):
+        i, j, w = row * columns, (row + 1) * columns, np.float64(weight[row])
+        total += w * _mse_stretch(prediction[i:j], target[i:j], grad[i:j], w / prediction.size)
+    sums[task] = total
+
+
+@inner
+def _bce_rows(logits: Array, target: Array, weight: Array, grad: Array, sums: Array, task: int) -> None:
+    columns, rows = logits.size // weight.size, (weight.size + sums.size - 1) // sums.size
+    total = 0.0
+    for row in range(task * rows, min(weight.size, (task + 1) * rows)):
+        w = np.float64(weight[row])
+        for i in range(row * columns, (row + 1) * columns, BLOCK):
+            j = min(i + BLOCK, (row + 1) * columns)
+            total += w * _bce_stretch(logits[i:j], target[i:j], grad[i:j], w / logits.size)
+    sums[task] = total
 
 
 @inner
@@ -197,6 +237,23 @@ def mse(context: int, prediction: Array, target: Array, grad: Array, sums: Array
 @Kernel(vector, vector, vector_out, doubles, double_out)
 def bce(context: int, logits: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
     parallel_for(context, sums.size, LIKELIHOOD, _bce_block, (logits, target, grad, sums))
+    parallel_for(context, 1, 0, _mean, (sums, logits.size, value))
+
+
+@Kernel(vector, vector, vector, vector_out, doubles, double_out)
+def weighted_mse(
+    context: int, prediction: Array, target: Array, weight: Array, grad: Array, sums: Array, value: Array
+) -> None:
+    """The same where row i of as many as there are weights counts weight_i times."""
+    parallel_for(context, sums.size, LIGHT, _mse_rows, (prediction, target, weight, grad, sums))
+    parallel_for(context, 1, 0, _mean, (sums, prediction.size, value))
+
+
+@Kernel(vector, vector, vector, vector_out, doubles, double_out)
+def weighted_bce(
+    context: int, logits: Array, target: Array, weight: Array, grad: Array, sums: Array, value: Array
+) -> None:
+    parallel_for(context, sums.size, LIKELIHOOD, _bce_rows, (logits, target, weight, grad, sums))
     parallel_for(context, 1, 0, _mean, (sums, logits.size, value))
 
 
@@ -229,14 +286,23 @@ def ssim_map(context, c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy):
 
 @inner
 def _column_sums_strip(a: Array, columns: int, total: Array, strip: int) -> None:
+    """ROWS rows at a time are summed in the dtype of a, and these sums in float64: a million rows cost no digits."""
     first, last = strip * STRIP, min(columns, (strip + 1) * STRIP)
     total = total[first:last]
+    part, sums = scratch(STRIP, a)[: total.size], scratch(STRIP, 0.0)[: total.size]
     for j in range(total.size):
-        total[j] = 0
-    for row in range(0, a.size, columns):
-        a_row = a[row + first : row + last]
-        for j in range(total.size):
-            total[j] += a_row[j]
+        sums[j] = 0.0
+    for start in range(0, a.size, ROWS * columns):
+        for j in range(part.size):
+            part[j] = 0
+        for row in range(start, min(a.size, start + ROWS * columns), columns):
+            a_row = a[row + first : row + last]
+            for j in range(part.size):
+                part[j] += a_row[j]
+        for j in range(part.size):
+            sums[j] += np.float64(part[j])
+    for j in range(total.size):
+        total[j] = sums[j]
 
 
 @Kernel(vector, integer, vector_out)

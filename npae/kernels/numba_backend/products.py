@@ -16,7 +16,8 @@ panel after the other, each on lines of the cache of its own, unless it can be r
 If the rows or columns of a all fall into the same lines of the cache (`collide`), as is the case with 1024 columns of
 float32, and there are panels enough to repay it, a is copied to where they do not.
 
-Each sum runs over k in order, so no bit of c depends on how it is cut into tasks.
+Each sum runs over k in order, DEPTH of them at a time, each stretch summed on its own and then added to those before.
+So no bit of c depends on how it is cut into tasks, and a sum over a million rows, as in xᵀ g, keeps its digits.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def _multiply(
                     a.strides[1],
                     b_panel,
                     b_row,
-                    target if k else start.ctypes.data + j * size,  # the first k go on from `start`, a row
+                    target if k else start.ctypes.data + j * size,  # the first k are added to `start`, a row
                     c.strides[0] if k else 0,
                     target,
                     c.strides[0],

@@ -28,7 +28,7 @@ For the smallest of tiles, one row of one vector of two floats, the loop over k 
       %k = phi i64 [0, %before], [%k.next, %loop]
       %a.at = phi i64 [%a, %before], [%a.at.next, %loop]
       %b.at = phi i64 [%b, %before], [%b.at.next, %loop]
-      %total = phi <2 x float> [%start.1, %before], [%sum, %loop]
+      %total = phi <2 x float> [<float 0.0, float 0.0>, %before], [%sum, %loop]
       %at.1 = inttoptr i64 %b.at to <2 x float>*
       %b.k = load <2 x float>, <2 x float>* %at.1, align 4
       %.16 = mul i64 %b.row, 16
@@ -207,6 +207,9 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
 
         c[i, j] = start[i, j] + sum_k a[i, k] b[k, j]        i < rows, j < columns, k < depth
 
+    The sum is taken from zero and added to `start` as a whole: where that is the sum of the k before these, each
+    stretch of k keeps the digits that it has on its own, however many came before.
+
     Its arguments are addresses and strides in bytes; the elements of a row of b, start and c lie side by side.
     Rows of b are read to the tile's full width, beyond `columns` if need be.
     """
@@ -223,7 +226,6 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
 
     builder = ir.IRBuilder(before)
     emit, edge = Emitter(builder, real, shape, None), Emitter(builder, real, shape, columns)
-    first = [edge.load(edge.step(start, start_row, i), "start") for i in range(rows)]
     builder.branch(loop)
 
     builder.position_at_end(loop)
@@ -241,14 +243,15 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
         phi.add_incoming(builder.add(phi, stride, name=f"{phi.name}.next"), loop)
     for i in range(rows):
         for v in emit.vectors:
-            total[i][v].add_incoming(first[i][v], before)
+            total[i][v].add_incoming(ir.Constant(emit.vector, None), before)
             total[i][v].add_incoming(sums[i][v], loop)
     more = builder.icmp_signed("<", k.incomings[1][0], depth, name="more")
     builder.cbranch(more, loop, after)
 
     builder.position_at_end(after)
     for i in range(rows):
-        edge.store(sums[i], edge.step(c, c_row, i))
+        first = edge.load(edge.step(start, start_row, i), "start")
+        edge.store([builder.fadd(f, s) for f, s in zip(first, sums[i], strict=True)], edge.step(c, c_row, i))
     builder.ret_void()
     return function
 
