@@ -1,7 +1,13 @@
 """Is the gradient right? Compare it with what the function itself does when its input moves a little.
 
 Central differences:  df/dx ≈ (f(x + h) - f(x - h)) / 2h.  The truncation error falls as h², the rounding
-error grows as 1/h; in float64 with h near 1e-5 both are some 1e-10 for numbers of ordinary size.
+error grows as 1/h; in float64 with h near 1e-5 both are some 1e-10 for numbers of ordinary size. Numbers need not be
+of ordinary size: pixels may run to 255, and a mean over a million elements has derivatives of 1e-8. So the error is
+held against the size of the gradient, h grows with the number that it moves, and what rounding and truncation may have
+done to the difference, its doubt, is granted: an element passes if
+
+    |a - n| <= tolerance · size + doubt         a analytic, n numeric, size the largest |a| or |n| of the array
+    doubt = 32 ε F / h + |n(2h) - n(h)|         ε = 2.2e-16, F = |f| + sum |df/dy · y| for the network's output y
 
 Complex step:  df/dx = Im f(x + ih) / h.  Nothing is subtracted, so h = 1e-20 gives every digit, where f is
 analytic and its code runs on complex numbers (Squire and Trapp, 1998, SIAM Review 40, 110-112).
@@ -30,6 +36,7 @@ from npae.validation import as_count, as_flag, as_generator, as_real, as_table
 
 TOLERANCE = {"central": 1e-7, "complex": 1e-12}
 STEP = {"central": 1e-5, "complex": 1e-20}
+ROUNDING = 32 * float(np.finfo(np.float64).eps)  # relative to F, in the difference of two values of f
 
 
 class Differentiable(Protocol):
@@ -42,13 +49,17 @@ class Differentiable(Protocol):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One array's gradient beside its numeric twin, at the element where they differ most."""
+    """One array's gradient beside its numeric twin, at the element that is most in error.
+
+    `error` and `doubt` are relative to the size of the gradient, the largest |analytic| or |numeric| of the array.
+    """
 
     name: str
     shape: tuple[int, ...]
     checked: int
     kinks: int
     error: float
+    doubt: float
     index: tuple[int, ...]
     analytic: float
     numeric: float
@@ -61,11 +72,11 @@ class GradientReport:
     Attributes
     ----------
     passed : bool
-        Whether every array had an element to compare and no error was above the tolerance.
+        Whether every array had an element to compare and no error was above the tolerance and its doubt.
     error : float
-        The largest |analytic - numeric| / max(1, |analytic|, |numeric|).
+        |analytic - numeric| of the worst element, relative to the size of its array's gradient.
     worst : Comparison
-        The array it was found in, with its index and the two values.
+        The array it was found in, with its index and the two values, and what rounding may have done to the numeric one.
     comparisons : tuple of Comparison
         One for the input, one for each parameter.
     tolerance : float
@@ -85,7 +96,7 @@ class GradientReport:
 
     @property
     def worst(self) -> Comparison:
-        return max(self.comparisons, key=lambda c: c.error if c.checked else -1.0)
+        return max(self.comparisons, key=lambda c: c.error - c.doubt if c.checked else -np.inf)
 
     @property
     def error(self) -> float:
@@ -93,7 +104,7 @@ class GradientReport:
 
     @property
     def passed(self) -> bool:
-        return all(c.checked > 0 and c.error <= self.tolerance for c in self.comparisons)
+        return all(map(self._right, self.comparisons))
 
     @property
     def kinks(self) -> int:
@@ -102,7 +113,7 @@ class GradientReport:
     def __str__(self) -> str:
         lines = [f"gradients of {self.title}: {'ok' if self.passed else 'WRONG'}"]
         for c in self.comparisons:
-            mark = " " if c.checked > 0 and c.error <= self.tolerance else "x"
+            mark = " " if self._right(c) else "x"
             seen = f"{c.checked} of {int(np.prod(c.shape))}"
             kinks = f", {c.kinks} at a kink left out" if c.kinks else ""
             lines.append(f"  {mark} {c.name:<10} {c.shape!s:<12} {seen:>14} checked, error {c.error:.1e}{kinks}")
@@ -110,9 +121,12 @@ class GradientReport:
         place = f"{w.name}{list(w.index)}"
         lines.append(
             f"  worst {place}: analytic {w.analytic:.12g}, numeric {w.numeric:.12g}, "
-            f"error {w.error:.1e} (tolerance {self.tolerance:.0e})"
+            f"error {w.error:.1e} (tolerance {self.tolerance:.0e}, rounding {w.doubt:.0e})"
         )
         return "\n".join(lines)
+
+    def _right(self, c: Comparison) -> bool:
+        return c.checked > 0 and c.error <= self.tolerance + c.doubt
 
 
 def check_gradients(
@@ -132,8 +146,10 @@ def check_gradients(
 
     The check runs on a float64 copy: the model is not changed. Numeric gradients are, for each element w,
 
-        central   (f(w + h) - f(w - h)) / 2h,   h = 1e-5
+        central   (f(w + h) - f(w - h)) / 2h,   h = 1e-5 max(1, |w|)
         complex   Im f(w + ih) / h,             h = 1e-20   (analytic functions only: no ReLU)
+
+    They need not be of ordinary size: the module's docstring says what an error is held against.
 
     Parameters
     ----------
@@ -147,9 +163,9 @@ def check_gradients(
         The loss to put behind a layer, and the target of a loss (with the shape of its prediction).
     method : "central" or "complex"
     step : float, optional
-        h, if not as above.
+        What stands for 1e-5 or 1e-20 above.
     tolerance : float, optional
-        The largest |a - n| / max(1, |a|, |n|) that passes: by default 1e-7, and 1e-12 for the complex step.
+        The largest error that passes, relative to the gradient's size: by default 1e-7, and 1e-12 for the complex step.
     max_elements : int or None
         How many elements of each array to compare, drawn at random; None compares all.
     random_state : int, Generator or None
@@ -192,7 +208,9 @@ def check_gradients(
     if loss is None:
         v = rng.standard_normal(y.shape)
         loss = lambda y, _: (np.sum(v * y), v)  # noqa: E731
-    analytic = [network.backward(loss(y, target)[1]).copy(), *(p.grad.copy() for p in parameters)]
+    value, grad_y = loss(y, target)
+    rounding = ROUNDING * (abs(float(value)) + float(np.abs(grad_y * y).sum()))
+    analytic = [network.backward(grad_y).copy(), *(p.grad.copy() for p in parameters)]
 
     # The same function of the same arrays, whose elements the numeric gradient moves in place.
     branches: Callable[[], list[Array]] = getattr(network, "branches", list)
@@ -215,7 +233,7 @@ def check_gradients(
     report = GradientReport(
         type(model).__name__,
         tuple(
-            _compare(name, scalar, at_home, array, gradient, h, method, limit, rng)
+            _compare(name, scalar, at_home, array, gradient, h, method, tolerance, rounding, limit, rng)
             for (name, array), gradient in zip(arrays, analytic, strict=True)
         ),
         tolerance,
@@ -282,6 +300,8 @@ def _compare(
     analytic: Array,
     h: float,
     method: str,
+    tolerance: float,
+    rounding: float,
     limit: int | None,
     rng: np.random.Generator,
 ) -> Comparison:
@@ -294,23 +314,43 @@ def _compare(
     if limit is not None and array.size > limit:
         places = np.sort(rng.choice(array.size, limit, replace=False)).tolist()
     derivative = _complex_step if method == "complex" else _central_difference
+
+    def numeric(place: int, h: float) -> float | None:
+        return derivative(scalar, at_home, array, np.unravel_index(place, array.shape), h)
+
+    found = {place: n for place in places if (n := numeric(place, h)) is not None}
+    size = max((abs(v) for place, n in found.items() for v in (n, float(analytic.flat[place])) if np.isfinite(v)), default=0.0)
     compared = []
-    for place in places:
-        numeric = derivative(scalar, at_home, array, np.unravel_index(place, array.shape), h)
-        if numeric is not None:
-            a = float(analytic.flat[place])
-            error = abs(a - numeric) / max(1.0, abs(a), abs(numeric))
-            compared.append((np.inf if np.isnan(error) else error, place, a, numeric))
-    error, place, a, numeric = max(compared, default=(np.nan, 0, np.nan, np.nan))
+    for place, n in list(found.items()):
+        a = float(analytic.flat[place])
+        error, doubt = abs(a - n), rounding
+        if method == "central":
+            doubt = rounding / (h * max(1.0, abs(array.flat[place])))
+            if not error <= tolerance * size + doubt:  # may the difference be cut off too early, or within more noise?
+                longer = numeric(place, 2 * h)
+                if longer is None:
+                    continue
+                doubt += abs(longer - n)
+        compared.append((_relative(error, size), _relative(doubt, size), place, a, n))
+    error, doubt, place, a, n = max(compared, key=lambda c: c[0] - c[1], default=(np.nan, 0.0, 0, np.nan, np.nan))
     index = tuple(int(i) for i in np.unravel_index(place, array.shape))
-    return Comparison(name, array.shape, len(compared), len(places) - len(compared), error, index, a, numeric)
+    return Comparison(name, array.shape, len(compared), len(places) - len(compared), error, doubt, index, a, n)
+
+
+def _relative(difference: float, size: float) -> float:
+    """difference / size; infinite if it is no number, and 0 if a difference of nothing has no size."""
+    if np.isnan(difference):
+        return np.inf
+    return difference / size if size > 0 else (np.inf if difference > 0 else 0.0)
 
 
 def _central_difference(
     scalar: Callable[[], Any], at_home: Callable[[], bool], array: Array, index: Any, h: float
 ) -> float | None:
-    """(f(w + h) - f(w - h)) / 2h, or None if a kink lies between."""
+    """(f(w + h) - f(w - h)) / 2h, with h times max(1, |w|), or None if a kink lies between."""
     w = array[index]
+    h *= max(1.0, abs(w))
+    h = (w + h) - w or h  # as far as w + h is from w in fact
     try:
         array[index] = w + h
         above, same = scalar(), at_home()
