@@ -3,11 +3,12 @@
 Central differences:  df/dx ≈ (f(x + h) - f(x - h)) / 2h.  The truncation error falls as h², the rounding
 error grows as 1/h; in float64 with h near 1e-5 both are some 1e-10 for numbers of ordinary size. Numbers need not be
 of ordinary size: pixels may run to 255, and a mean over a million elements has derivatives of 1e-8. So the error is
-held against the size of the gradient, h grows with the number that it moves, and what rounding and truncation may have
-done to the difference, its doubt, is granted: an element passes if
+held against the size of the gradient; h grows with the number that it moves, and where f is large beside its
+derivatives; and what rounding and truncation may have done to the difference, its doubt, is granted: an element
+passes if
 
     |a - n| <= tolerance · size + doubt         a analytic, n numeric, size the largest |a| or |n| of the array
-    doubt = 32 ε F / h + |n(2h) - n(h)|         ε = 2.2e-16, F = |f| + sum |df/dy · y| for the network's output y
+    doubt = 16 ε F / h + |n(2h) - n(h)|         ε = 2.2e-16, F = |f| + sum |df/dy · y| for the network's output y
 
 Complex step:  df/dx = Im f(x + ih) / h.  Nothing is subtracted, so h = 1e-20 gives every digit, where f is
 analytic and its code runs on complex numbers (Squire and Trapp, 1998, SIAM Review 40, 110-112).
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,7 +37,10 @@ from npae.validation import as_count, as_flag, as_generator, as_real, as_table
 
 TOLERANCE = {"central": 1e-7, "complex": 1e-12}
 STEP = {"central": 1e-5, "complex": 1e-20}
-ROUNDING = 32 * float(np.finfo(np.float64).eps)  # relative to F, in the difference of two values of f
+DIGITS = 1e-5  # of a gradient's size: where rounding would leave it less, a central difference takes a longer step
+LONGER = 10.0  # at most so many times as long
+ROUNDING = 16 * float(np.finfo(np.float64).eps)  # relative to F, in the difference of two values of f
+TINY = float(np.finfo(np.float64).tiny)  # what is smaller has no digits
 
 
 class Differentiable(Protocol):
@@ -51,18 +55,32 @@ class Differentiable(Protocol):
 class Comparison:
     """One array's gradient beside its numeric twin, at the element that is most in error.
 
-    `error` and `doubt` are relative to the size of the gradient, the largest |analytic| or |numeric| of the array.
+    `size` is the largest |analytic| or |numeric| of the array, `doubt` how far rounding and truncation may have moved
+    `numeric`.
     """
 
     name: str
     shape: tuple[int, ...]
     checked: int
     kinks: int
-    error: float
+    size: float
     doubt: float
     index: tuple[int, ...]
     analytic: float
     numeric: float
+
+    @property
+    def error(self) -> float:
+        """|analytic - numeric| / size; NaN if nothing was compared, infinity if a number is NaN."""
+        difference = abs(self.analytic - self.numeric)
+        if self.checked and np.isnan(difference):
+            return np.inf
+        return difference / self.size if difference else 0.0
+
+    @property
+    def excess(self) -> float:
+        """What of |analytic - numeric| is beyond doubt, relative to the size."""
+        return max(0.0, self.error - self.doubt / self.size) if self.error else 0.0
 
 
 @dataclass(frozen=True)
@@ -72,11 +90,11 @@ class GradientReport:
     Attributes
     ----------
     passed : bool
-        Whether every array had an element to compare and no error was above the tolerance and its doubt.
+        Whether every array had an element to compare and no error exceeds its doubt by more than the tolerance.
     error : float
         |analytic - numeric| of the worst element, relative to the size of its array's gradient.
     worst : Comparison
-        The array it was found in, with its index and the two values, and what rounding may have done to the numeric one.
+        The array it was found in, with its index, the two values, their size and the doubt about the numeric one.
     comparisons : tuple of Comparison
         One for the input, one for each parameter.
     tolerance : float
@@ -96,7 +114,7 @@ class GradientReport:
 
     @property
     def worst(self) -> Comparison:
-        return max(self.comparisons, key=lambda c: c.error - c.doubt if c.checked else -np.inf)
+        return max(self.comparisons, key=lambda c: (c.excess, c.error) if c.checked else (-1.0, 0.0))
 
     @property
     def error(self) -> float:
@@ -121,12 +139,12 @@ class GradientReport:
         place = f"{w.name}{list(w.index)}"
         lines.append(
             f"  worst {place}: analytic {w.analytic:.12g}, numeric {w.numeric:.12g}, "
-            f"error {w.error:.1e} (tolerance {self.tolerance:.0e}, rounding {w.doubt:.0e})"
+            f"error {w.error:.1e} (tolerance {self.tolerance:.0e}, doubt {w.doubt / w.size if w.size else 0.0:.0e})"
         )
         return "\n".join(lines)
 
     def _right(self, c: Comparison) -> bool:
-        return c.checked > 0 and c.error <= self.tolerance + c.doubt
+        return c.checked > 0 and c.excess <= self.tolerance
 
 
 def check_gradients(
@@ -146,7 +164,7 @@ def check_gradients(
 
     The check runs on a float64 copy: the model is not changed. Numeric gradients are, for each element w,
 
-        central   (f(w + h) - f(w - h)) / 2h,   h = 1e-5 max(1, |w|)
+        central   (f(w + h) - f(w - h)) / 2h,   h = 1e-5 max(1, |w|), up to ten times as long where f is large
         complex   Im f(w + ih) / h,             h = 1e-20   (analytic functions only: no ReLU)
 
     They need not be of ordinary size: the module's docstring says what an error is held against.
@@ -208,9 +226,7 @@ def check_gradients(
     if loss is None:
         v = rng.standard_normal(y.shape)
         loss = lambda y, _: (np.sum(v * y), v)  # noqa: E731
-    value, grad_y = loss(y, target)
-    rounding = ROUNDING * (abs(float(value)) + float(np.abs(grad_y * y).sum()))
-    analytic = [network.backward(grad_y).copy(), *(p.grad.copy() for p in parameters)]
+    analytic = [network.backward(loss(y, target)[1]).copy(), *(p.grad.copy() for p in parameters)]
 
     # The same function of the same arrays, whose elements the numeric gradient moves in place.
     branches: Callable[[], list[Array]] = getattr(network, "branches", list)
@@ -222,18 +238,22 @@ def check_gradients(
         for p in parameters:
             p.value = p.value.astype(complex)
 
-    def scalar() -> Any:
-        return loss(network.forward(x), target)[0]
+    def scalar() -> tuple[Any, float]:
+        """f, and F: how large the numbers are whose rounding f shows."""
+        y = network.forward(x)
+        value, grad_y = loss(y, target)
+        return value, float(abs(value) + np.abs(grad_y * y).sum()) + getattr(loss, "offset", 0.0)
 
     def at_home() -> bool:
         """Whether the last forward pass went the same way at every kink as without a move."""
         return all(np.array_equal(a, b) for a, b in zip(branches(), home, strict=True))
 
+    F = scalar()[1]
     arrays = [("input", x), *((p.name, p.value) for p in parameters)]
     report = GradientReport(
         type(model).__name__,
         tuple(
-            _compare(name, scalar, at_home, array, gradient, h, method, tolerance, rounding, limit, rng)
+            _compare(name, scalar, at_home, array, gradient, h, F, method, tolerance, limit, rng)
             for (name, array), gradient in zip(arrays, analytic, strict=True)
         ),
         tolerance,
@@ -294,14 +314,14 @@ def _problem(
 
 def _compare(
     name: str,
-    scalar: Callable[[], Any],
+    scalar: Callable[[], tuple[Any, float]],
     at_home: Callable[[], bool],
     array: Array,
     analytic: Array,
     h: float,
+    F: float,
     method: str,
     tolerance: float,
-    rounding: float,
     limit: int | None,
     rng: np.random.Generator,
 ) -> Comparison:
@@ -313,61 +333,59 @@ def _compare(
     places: Sequence[int] = range(array.size)
     if limit is not None and array.size > limit:
         places = np.sort(rng.choice(array.size, limit, replace=False)).tolist()
-    derivative = _complex_step if method == "complex" else _central_difference
+    derivative = _complex_step
+    if method == "central":
+        derivative = _central_difference
+        h *= min(LONGER, max(1.0, ROUNDING * F / h / max(DIGITS * float(np.abs(analytic).max()), TINY)))
 
-    def numeric(place: int, h: float) -> float | None:
+    def differ(place: int, h: float) -> tuple[float, float] | None:
         return derivative(scalar, at_home, array, np.unravel_index(place, array.shape), h)
 
-    found = {place: n for place in places if (n := numeric(place, h)) is not None}
-    size = max((abs(v) for place, n in found.items() for v in (n, float(analytic.flat[place])) if np.isfinite(v)), default=0.0)
+    gradient = analytic.ravel()
+    found = {place: numeric for place in places if (numeric := differ(place, h)) is not None}
+    values = np.abs([v for place, (n, _) in found.items() for v in (n, float(gradient[place]))])
+    size = float(values[np.isfinite(values)].max(initial=0.0))
     compared = []
-    for place, n in list(found.items()):
-        a = float(analytic.flat[place])
-        error, doubt = abs(a - n), rounding
-        if method == "central":
-            doubt = rounding / (h * max(1.0, abs(array.flat[place])))
-            if not error <= tolerance * size + doubt:  # may the difference be cut off too early, or within more noise?
-                longer = numeric(place, 2 * h)
-                if longer is None:
-                    continue
-                doubt += abs(longer - n)
-        compared.append((_relative(error, size), _relative(doubt, size), place, a, n))
-    error, doubt, place, a, n = max(compared, key=lambda c: c[0] - c[1], default=(np.nan, 0.0, 0, np.nan, np.nan))
-    index = tuple(int(i) for i in np.unravel_index(place, array.shape))
-    return Comparison(name, array.shape, len(compared), len(places) - len(compared), error, doubt, index, a, n)
-
-
-def _relative(difference: float, size: float) -> float:
-    """difference / size; infinite if it is no number, and 0 if a difference of nothing has no size."""
-    if np.isnan(difference):
-        return np.inf
-    return difference / size if size > 0 else (np.inf if difference > 0 else 0.0)
+    for place, (n, doubt) in found.items():
+        a = float(gradient[place])
+        if method == "central" and not abs(a - n) <= tolerance * size + doubt:  # is it f that bends within h?
+            longer = differ(place, 2 * h)
+            if longer is None:
+                continue
+            doubt += abs(longer[0] - n)
+        index = tuple(int(i) for i in np.unravel_index(place, array.shape))
+        compared.append(Comparison(name, array.shape, 1, 0, size, doubt, index, a, n))
+    if not compared:
+        return Comparison(name, array.shape, 0, len(places), 0.0, 0.0, (0,) * array.ndim, np.nan, np.nan)
+    worst = max(compared, key=lambda c: (c.excess, c.error))
+    return replace(worst, checked=len(compared), kinks=len(places) - len(compared))
 
 
 def _central_difference(
-    scalar: Callable[[], Any], at_home: Callable[[], bool], array: Array, index: Any, h: float
-) -> float | None:
-    """(f(w + h) - f(w - h)) / 2h, with h times max(1, |w|), or None if a kink lies between."""
+    scalar: Callable[[], tuple[Any, float]], at_home: Callable[[], bool], array: Array, index: Any, h: float
+) -> tuple[float, float] | None:
+    """(f(w + h) - f(w - h)) / 2h, with h times max(1, |w|), and what rounding may do to it; None if a kink is between."""
     w = array[index]
     h *= max(1.0, abs(w))
     h = (w + h) - w or h  # as far as w + h is from w in fact
     try:
         array[index] = w + h
-        above, same = scalar(), at_home()
+        (above, F), same = scalar(), at_home()
         array[index] = w - h
-        below, same = scalar(), same and at_home()
+        (below, other_F), same = scalar(), same and at_home()
     finally:
         array[index] = w
-    return float((above - below) / (2 * h)) if same else None
+    return (float((above - below) / (2 * h)), (ROUNDING * max(F, other_F) + TINY) / h) if same else None
 
 
 def _complex_step(
-    scalar: Callable[[], Any], at_home: Callable[[], bool], array: Array, index: Any, h: float
-) -> float | None:
-    """Im f(w + ih) / h."""
+    scalar: Callable[[], tuple[Any, float]], at_home: Callable[[], bool], array: Array, index: Any, h: float
+) -> tuple[float, float] | None:
+    """Im f(w + ih) / h, and what rounding may do to it: nothing is subtracted, but the terms of a sum may cancel."""
     w = array[index]
     try:
         array[index] = w + 1j * h
-        return float(np.imag(scalar())) / h
+        value, F = scalar()
+        return float(np.imag(value)) / h, ROUNDING * F + TINY / h
     finally:
         array[index] = w

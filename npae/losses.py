@@ -45,6 +45,7 @@ class Loss:
     """
 
     only_kernels = False  # see `blocks.only_kernels`
+    offset = 0.0  # what the value is subtracted from, if anything: it is rounded relative to that (see `gradcheck`)
 
     def __call__(
         self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None
@@ -198,6 +199,8 @@ class SSIM(Loss):
     >>> round(abs(value), 12), bool(abs(grad).max() < 1e-12)
     (0.0, True)
     """
+
+    offset = 1.0
 
     image_shape: tuple[int, int]
     window: int = 11

@@ -441,7 +441,7 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
         ("an error relative to the whole", "/ max(1.0, abs(a), abs(numeric))",
          "/ max(1.0, abs(analytic).sum(), abs(numeric))", WORST),
         ("a sign that does not matter", "abs(a - numeric)", "abs(abs(a) - abs(numeric))", WRONG),
-        ("kinks above not seen", "above, same = scalar(), at_home()", "above, same = scalar(), True", KINK),
+        ("kinks above not seen", "(above, F), same = scalar(), at_home()", "(above, F), same = scalar(), True", KINK),
         ("kinks below not seen", "scalar(), same and at_home()", "scalar(), same", KINK),
         ("kinks above forgotten again", "scalar(), same and at_home()", "scalar(), at_home()", KINK),
         ("an element not put back", "    finally:\n        array[index] = w\n    return float((above",

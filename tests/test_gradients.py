@@ -235,7 +235,11 @@ def test_the_report_names_the_worst_element(capsys):
     assert "worst input[1, 2]: analytic" in printed
     a, n = report.worst.analytic, report.worst.numeric
     assert a / n == pytest.approx(1.001, rel=1e-6)
-    assert report.error == pytest.approx(abs(a - n) / max(1, abs(a), abs(n)), rel=1e-12)
+    layer = Wrong()
+    layer.forward(np.full((2, 3), 0.3))
+    largest = np.abs(layer.backward(np.random.default_rng(0).spawn(1)[0].standard_normal((2, 3)))).max()
+    assert report.worst.size == pytest.approx(largest, rel=1e-9)
+    assert report.error == pytest.approx(abs(a - n) / largest, rel=1e-9)
 
 
 def wrong_by(fault):
@@ -269,6 +273,67 @@ def test_a_gradient_may_be_wrong_after_so_many_digits_and_not_before(method, dig
     for fault, right in ((10 * 10.0**-digits, False), (0.1 * 10.0**-digits, True)):
         layer = wrong_by(lambda g, fault=fault: g * (1 + fault))
         assert npae.check_gradients(layer, x, method=method, verbose=False).passed == right
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e-3, 1, 255, 1000, 1e6])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_right_gradients_pass_in_any_unit_and_wrong_ones_do_not(unit, activation):
+    """Digits as they come, with pixels up to 255, and in other units: the loss is up to 10^12 times as large."""
+    X = npae.datasets.digits()[0][:100] * unit
+    ae = npae.AE(hidden=(20,), latent_dim=5, activation=activation, epochs=1, random_state=0).fit(X)
+    options = {"max_elements": 60, "verbose": False}
+    assert npae.check_gradients(ae, X[:6], **options).passed
+
+    class Wrong(npae.MSE):
+        def value_and_gradient(self, prediction, target):
+            value, grad = super().value_and_gradient(prediction, target)
+            return value, 1.01 * grad
+
+    ae.loss_ = Wrong()
+    assert not npae.check_gradients(ae, X[:6], **options).passed
+
+
+@pytest.mark.parametrize(("factor", "right"), [(1.0, True), (0.0, False), (1.001, False)])
+def test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be_wrong(factor, right):
+    """Each is near 10^-8, which is 0 to a fixed tolerance of 10^-7."""
+
+    class Scaled(npae.MSE):
+        def value_and_gradient(self, prediction, target):
+            value, grad = super().value_and_gradient(prediction, target)
+            return value, factor * grad
+
+    x, target = np.random.default_rng(0).random((2, 30_000, 784), np.float32)
+    report = npae.check_gradients(Scaled(), x, target=target, max_elements=2, verbose=False)
+    assert report.worst.size < 1e-7
+    assert report.passed == right
+
+
+def test_where_f_bends_within_the_step_the_difference_is_not_trusted_to_that_digit():
+    x = np.full((1, 1), 0.3)
+    report = npae.check_gradients(npae.Tanh(), x, step=1e-2, verbose=False)
+    assert report.passed
+    assert report.error > report.tolerance
+    assert not npae.check_gradients(wrong_by(lambda g: g * 1.001), x, step=1e-2, verbose=False).passed
+
+
+@given(data=st.data(), x=batches(elements=numbers(0.05, 0.95)))
+def test_losses_under_weights(data, x):
+    """Right gradients under weights of rows, zero weights included, whose value is that of `rows`."""
+    weights = np.array(data.draw(st.lists(st.just(0.0) | numbers(0.1, 3), min_size=len(x), max_size=len(x))))
+    weights[data.draw(st.integers(0, len(x) - 1))] = 1.0
+    target = data.draw(like(x, numbers(0.05, 0.95)))
+    for loss in (npae.MSE(), npae.BCE(), npae.SSIM((1, x.shape[1]), window=1, k1=0.3, k2=0.3)):
+        value, grad = loss(x, target, sample_weight=weights)
+        assert value == pytest.approx(np.average(loss.rows(x, target), weights=weights), rel=1e-12, abs=1e-15)
+        assert grad.shape == x.shape
+
+        class Weighted(npae.Loss):
+            offset = loss.offset
+
+            def value_and_gradient(self, prediction, target, loss=loss):
+                return loss(prediction, target, sample_weight=weights)
+
+        check(Weighted(), x, f"{type(loss).__name__} under weights", target=target)
 
 
 def test_one_wrong_parameter_is_enough():
