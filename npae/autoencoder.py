@@ -149,7 +149,8 @@ class AE(Estimator):
         ----------
         X : array (n, d), memory map, or iterable of arrays (m, d)
             All rows, or an object that yields batches, each a step, anew in every epoch. Maps and batches are not
-            in memory as a whole; `batches` says in which order rows come.
+            in memory as a whole. A map gives the same bits as an array, unless it is larger than 1 GiB: then its
+            rows come in another order (see `batches`).
         sample_weight : array (n,), optional
             How often each row counts: L = sum_i w_i L_i / sum_i w_i.
         validation : array (m, d), optional

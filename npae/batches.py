@@ -1,7 +1,9 @@
 """Batches: which rows the network sees next, whether all data lie in memory or not.
 
     in memory           each epoch draws one permutation of all rows and cuts it into minibatches
-    in a memory map     each epoch draws a permutation of blocks of neighbouring rows, 1 MB each, takes 32 of them
+    in a memory map     the same, so that it gives the same bits, up to 1 GiB: joblib hands arrays of more than 1 MB to
+                        other processes as maps
+    in a larger map     each epoch draws a permutation of blocks of neighbouring rows, 1 MB each, takes 32 of them
                         at a time, and shuffles their rows together: the file is read in stretches, not row by row
     from an iterable    what it yields is taken as it comes, one step for each batch: the order is its own affair
 
@@ -25,7 +27,8 @@ from npae.arrays import Array, ArrayLike, mapped
 from npae.losses import Loss
 from npae.validation import as_table, as_weights, mean_one
 
-BLOCK = 2**20  # bytes of a memory map that are read in one go
+LARGE = 2**30  # bytes of a memory map beyond which its rows are not read one by one
+BLOCK = 2**20  # bytes of such a map that are read in one go
 POOL = 32  # blocks whose rows are shuffled together
 
 
@@ -60,7 +63,7 @@ class Table:
         self.X, self.batch_size, self.weight = X, batch_size, weight
         self.width, self.dtype = X.shape[1], X.dtype
         self.steps: int | None = math.ceil(len(X) / batch_size)
-        self.block = max(1, BLOCK // X[0].nbytes) if mapped(X) else len(X)
+        self.block = max(1, BLOCK // X[0].nbytes) if mapped(X) and X.nbytes > LARGE else len(X)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Array, Array | None]]:
         for rows in minibatches(len(self.X), self.batch_size, self.block, rng):

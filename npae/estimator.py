@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import os
 import sys
 from typing import Any, ClassVar, TypeVar
@@ -130,7 +132,7 @@ class Estimator:
 
         With `deep` also the fields of those that are recipes, such as `optimizer__learning_rate` of an Adam.
         """
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        own = {name: getattr(self, name) for name in constructor_defaults(type(self))}
         return with_fields(own) if deep else own
 
     def set_params(self: Self, **params: Any) -> Self:
@@ -199,9 +201,33 @@ class Estimator:
         return self
 
     def __repr__(self) -> str:
-        values = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
+        values = ((name, getattr(self, name), default) for name, default in constructor_defaults(type(self)).items())
         changed = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+
+@functools.cache
+def constructor_defaults(kind: type[Any]) -> dict[str, Any]:
+    """The arguments of a class's constructor by name, each with its default.
+
+    A subclass may have a constructor of its own; what it passes on as **others are those of the class behind it.
+
+    Example
+    -------
+    >>> class Scaled(Estimator):
+    ...     def __init__(self, factor=2.0): self.factor = factor
+    >>> constructor_defaults(Scaled)
+    {'factor': 2.0}
+    """
+    defaults: dict[str, Any] = {}
+    for owner in kind.__mro__:
+        if "__init__" in vars(owner) and owner is not object:
+            arguments = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
+            named = {a.name: a.default for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)}
+            defaults = named | defaults
+            if not any(a.kind is a.VAR_KEYWORD for a in arguments):
+                break
+    return defaults
 
 
 def not_fitted(message: str) -> RuntimeError:

@@ -27,7 +27,7 @@ from numpy.typing import DTypeLike
 from npae import kernels
 from npae.arrays import Array, ArrayLike
 from npae.initializers import INITIALIZERS
-from npae.parameter import Parameter
+from npae.parameter import Parameter, check_distinct
 from npae.validation import as_count, as_dtype, as_generator, as_gradient, as_input
 
 
@@ -172,7 +172,8 @@ class Sequential(Layer):
     ------
     TypeError, ValueError
         If there is no layer, one is not a `Layer`, one stands twice (it would forget its first
-        input), or a width does not fit the one before it.
+        input), two share a parameter (whose gradient would be that of one alone), or a width does not fit the one
+        before it.
 
     Example
     -------
@@ -195,6 +196,7 @@ class Sequential(Layer):
         inner = [part for layer in layers for part in parts(layer)]
         if len({id(part) for part in inner}) != len(inner):
             raise ValueError("Sequential expected each layer once, got one twice: build a new layer for each place.")
+        check_distinct([p for layer in layers for p in layer.parameters()], "Sequential")
         width: int | None = None
         for layer in layers:
             if None not in (width, layer.n_in) and layer.n_in != width:

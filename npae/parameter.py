@@ -56,6 +56,24 @@ class Parameter:
         return f"Parameter({self.name!r}, {self.value.shape}, {self.value.dtype})"
 
 
+def check_distinct(parameters: Sequence[Parameter], who: str) -> None:
+    """Raise ValueError if a parameter stands there twice: each backward pass would overwrite the gradient of the other.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> W = Parameter(np.ones((2, 3)), "W")
+    >>> check_distinct([W, Parameter(W.value.copy(), "V")], "example")
+    """
+    if len({id(p) for p in parameters}) == len(parameters):
+        return
+    twice = next(p for i, p in enumerate(parameters) if any(p is q for q in parameters[:i]))
+    raise ValueError(
+        f"{who} expected each parameter once, got {twice!r} twice: layers cannot share a parameter, since each "
+        "backward sets its gradient anew; give every layer its own."
+    )
+
+
 def flatten(parameters: Sequence[Parameter]) -> Parameter:
     """One parameter, a vector, of which all the given ones become views.
 
@@ -65,7 +83,7 @@ def flatten(parameters: Sequence[Parameter]) -> Parameter:
     Raises
     ------
     ValueError
-        If there is nothing to flatten, or the dtypes differ.
+        If there is nothing to flatten, the dtypes differ, or a parameter stands there twice.
 
     Example
     -------
@@ -82,6 +100,7 @@ def flatten(parameters: Sequence[Parameter]) -> Parameter:
             f"flatten expected parameters of one dtype, got {sorted(map(str, dtypes)) or 'no parameters'}: "
             "build every layer with the same dtype."
         )
+    check_distinct(parameters, "flatten")
     dtype = dtypes.pop()
     starts = np.cumsum([0, *(-(-p.value.nbytes // LINE) * LINE // dtype.itemsize for p in parameters)]).tolist()
     flat = Parameter(aligned((starts[-1],), dtype, fill=0), "parameters")

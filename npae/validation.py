@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -85,6 +86,12 @@ def as_numbers(x: ArrayLike, who: str, name: str = "X", *, complex_too: bool = F
     if hasattr(x, "toarray"):
         raise TypeError(
             f"{who} expected {name} as a dense table, got a sparse {type(x).__name__}: pass {name}.toarray()."
+        )
+    ma = sys.modules.get("numpy.ma")  # where that is not loaded there are no masked arrays
+    if ma is not None and isinstance(x, ma.MaskedArray) and ma.is_masked(x):
+        raise ValueError(
+            f"{who} expected {name} without masked values, got {ma.count_masked(x)} of them: fill them first, with "
+            f"{name}.filled(0) for example, or leave out their rows with np.ma.compress_rows({name})."
         )
     try:
         raw = np.asarray(x)

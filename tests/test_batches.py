@@ -69,6 +69,15 @@ def test_a_memory_map_of_one_block_teaches_what_the_table_does(make, dtype, tmp_
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_a_memory_map_of_many_megabytes_teaches_what_the_table_does(dtype, tmp_path):
+    """As joblib makes one of every array of more than 1 MB that it hands to another process."""
+    X = (table(3000, 400) * 200).astype(dtype)
+    assert X.nbytes > batches.BLOCK
+    assert same_weights(npae.AE(**QUICK).fit(memory_map(X, tmp_path)), npae.AE(**QUICK).fit(X))
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("make", [npae.AE, npae.DAE])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, ">f4"])
 def test_a_memory_map_is_encoded_and_scored_as_the_table_is(make, dtype, tmp_path):
@@ -105,6 +114,7 @@ def test_a_memory_map_of_codes_is_decoded_as_the_table_is(dtype, tmp_path):
 
 @pytest.mark.usefixtures("backend")
 def test_a_memory_map_of_many_blocks_is_read_block_by_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "LARGE", 600 * 6 * 8 - 1)
     monkeypatch.setattr(batches, "BLOCK", 10 * 6 * 8)
     monkeypatch.setattr(batches, "POOL", 2)
     X = table(600)

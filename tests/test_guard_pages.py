@@ -59,6 +59,8 @@ for dtype in (np.float32, np.float64):
                     assert np.allclose(c, a @ b, rtol=1e-4)
                     assert np.allclose(kernels.dense(a, b, bias), a @ b + bias, rtol=1e-4)
                     assert np.allclose(kernels.column_sums(a), a.sum(axis=0), rtol=1e-4)
+            weight = filled(rng, (M,), dtype, end)
+            kernels.mse(a, a, weight), kernels.bce(a, a, weight)
             rows = guarded((N,), np.int64, end)
             rows[...] = rng.integers(0, M, N)
             assert np.array_equal(kernels.take(a, rows), a[rows])

@@ -79,7 +79,12 @@ def test_products_of_any_shape_and_layout(dtype, sizes, layouts, out, seed):
 
 @needs_numba
 @both_dtypes
-@given(rows=st.sampled_from(SIZES), columns=st.sampled_from(SIZES), layout=st.sampled_from(LAYOUTS), seed=seeds())
+@given(
+    rows=st.sampled_from(SIZES + DEPTHS),
+    columns=st.sampled_from(SIZES + DEPTHS),
+    layout=st.sampled_from(LAYOUTS),
+    seed=seeds(),
+)
 def test_column_sums(dtype, rows, columns, layout, seed):
     a = laid_out(np.random.default_rng(seed).standard_normal((rows, columns)).astype(dtype), layout)
     out = np.empty(columns, dtype)
@@ -122,6 +127,42 @@ def test_losses(dtype, name, shape, layout, seed):
     expected_value, expected_grad = getattr(numpy_backend, name)(prediction, target)
     assert value == pytest.approx(expected_value, rel=TOLERANCE[dtype])
     close(grad * target.size, expected_grad * target.size, dtype, scale=10)
+
+
+@needs_numba
+@both_dtypes
+@pytest.mark.parametrize("name", ["mse", "bce"])
+@given(shape=st.tuples(st.integers(1, 70), st.integers(1, 70)), layout=st.sampled_from(LAYOUTS), seed=seeds())
+@example(shape=(130, 63), layout="rows", seed=1)  # rows in several tasks
+@example(shape=(3, 512), layout="rows", seed=1)  # as many columns as one logarithm takes
+@example(shape=(3, 513), layout="rows", seed=1)
+@example(shape=(2, 4096), layout="rows", seed=1)
+@example(shape=(2, 4097), layout="rows", seed=1)  # a row in several parts
+@example(shape=(5000, 1), layout="rows", seed=1)
+def test_losses_with_a_weight_for_each_row(dtype, name, shape, layout, seed):
+    rng = np.random.default_rng(seed)
+    prediction = laid_out((20 * rng.standard_normal(shape)).astype(dtype), layout)
+    target = laid_out(rng.random(shape).astype(dtype), layout)
+    weight = (rng.random(shape[0]) * rng.integers(0, 2, shape[0])).astype(dtype)
+    value, grad = getattr(numba_backend, name)(prediction, target, weight)
+    expected_value, expected_grad = getattr(numpy_backend, name)(prediction, target, weight)
+    assert value == pytest.approx(expected_value, rel=TOLERANCE[dtype])
+    close(grad * target.size, expected_grad * target.size, dtype, scale=10)
+    by_row = [getattr(numpy_backend, name)(prediction[[i]], target[[i]])[0] for i in range(len(weight))]
+    assert expected_value == pytest.approx(np.mean(weight * by_row), rel=TOLERANCE[dtype])
+
+
+@both_dtypes
+def test_sums_over_millions_of_rows_keep_their_digits(backend, dtype):
+    """Added one by one in float32, 2^24 ones and one more make 2^24."""
+    kernel = kernels.of(np.zeros(1, dtype))
+    ones = np.ones((20_000_000, 1), dtype)
+    assert kernel.column_sums(ones).tolist() == [2e7]
+    assert kernel.matmul(ones.T, ones).tolist() == [[2e7]]
+    x, g = np.random.default_rng(0).random((2, 1_000_000, 3), np.float32).astype(dtype)
+    expected = x.astype(np.float64).T @ g.astype(np.float64)
+    np.testing.assert_allclose(kernel.matmul(x.T, g), expected, rtol=5e-6)
+    np.testing.assert_allclose(kernel.column_sums(x), x.sum(axis=0, dtype=np.float64), rtol=2e-7)
 
 
 @needs_numba
@@ -249,6 +290,8 @@ def test_compiled_loops_are_not_entered_with_shapes_that_do_not_match():
         numba_backend.dense(a, a.T, np.zeros(4))
     with pytest.raises(ValueError, match="one shape"):
         numba_backend.mse(a, b)
+    with pytest.raises(ValueError, match=r"a weight for each row of \(3, 4\), got \(4,\)"):
+        numba_backend.bce(a, a, np.ones(4))
     v = np.zeros(8)
     with pytest.raises(ValueError, match="contiguous"):
         numba_backend.adam(v[::2], v[:4], v[:4], v[:4], np.ones(7))

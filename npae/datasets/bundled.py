@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def digits(labels: bool = False) -> tuple[Array, ...]:
     ((10000, 784), (2000, 784), [7, 2, 1, 0, 4])
     """
     labels = as_flag(labels, "digits", "labels")
-    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as data:
+    with _opened("digits.npz") as file, np.load(file, allow_pickle=False) as data:
         X = tuple(data[f"{part}_images"].astype(np.float32) / np.float32(255) for part in ("train", "test"))
         y = tuple(data[f"{part}_labels"] for part in ("train", "test"))
     return X + y if labels else X
@@ -63,5 +64,10 @@ def speech() -> tuple[Array, ...]:
     """
     y = (np.arange(256, dtype=np.float32) - 128) / np.float32(127)
     levels = np.sign(y) * (np.float32(256) ** np.abs(y) - 1) / np.float32(255)
-    with np.load(Path(__file__).with_name("speech.npz"), allow_pickle=False) as data:
+    with _opened("speech.npz") as file, np.load(file, allow_pickle=False) as data:
         return tuple(levels[data[f"sentence_{i}"]] for i in range(1, 6))
+
+
+def _opened(name: str) -> Any:
+    """A file of this package, which may lie in a folder or in a zip file."""
+    return files("npae.datasets").joinpath(name).open("rb")
