@@ -27,6 +27,7 @@ BAD_TABLES = {
     "NaN": (spoiled(np.nan), ValueError, "finite", "nan at row 3, column 1", "remove or fill"),
     "infinity": (spoiled(np.inf), ValueError, "finite", "inf at row 3, column 1", "remove or fill"),
     "minus infinity": (spoiled(-np.inf), ValueError, "finite", "-inf at row 3", "remove or fill"),
+    "masked values": (np.ma.masked_array(X, np.eye(12, 6) * [1, 1, 0, 0, 0, 0]), ValueError, "masked", "2 of", "filled"),
     "strings": ([["a"] * 6] * 2, TypeError, "real numbers", "dtype <U1", "convert"),
     "objects": (np.array([[None] * 6] * 2), TypeError, "real numbers", "dtype object", "convert"),
     "complex": (X + 1j, ValueError, "real numbers", "complex128", "real and the imaginary parts as columns"),
@@ -35,6 +36,42 @@ BAD_TABLES = {
     "nothing": (None, TypeError, "real numbers", "object", "convert"),
 }
 WRONG_WIDTH = (X[:, :5], ValueError, "shape (n, 6)", "(12, 5)", "6 columns")
+
+
+def test_a_masked_array_without_masked_values_is_an_array():
+    codes = [npae.AE(**QUICK).fit(x).encode(x) for x in (X, np.ma.masked_array(X))]
+    np.testing.assert_array_equal(*codes)
+
+
+def sharing():
+    """Two layers with one parameter: a way to tie weights that does not work."""
+    first, second = npae.Dense(6, 6, rng=0), npae.Dense(6, 6, rng=1)
+    second.W = first.W
+    return first, second
+
+
+def test_layers_that_share_a_parameter_are_refused():
+    first, second = sharing()
+    refuses(lambda: npae.Sequential(first, second), ValueError, "each parameter once", "Parameter('W'", "its own")
+    encoder, decoder = npae.Sequential(first), npae.Sequential(second)
+    ae = npae.AE(encoder=encoder, decoder=decoder, epochs=1)
+    refuses(lambda: ae.fit(X), ValueError, "each parameter once", "twice", "its own")
+    assert not hasattr(ae, "network_")
+
+
+def test_a_parameter_that_is_shared_afterwards_is_refused_by_the_fit():
+    class Late(npae.Dense):
+        def forward(self, x):
+            self.W = partner.W  # only now
+            return super().forward(x)
+
+        def __deepcopy__(self, memo):
+            return self
+
+    partner = npae.Dense(6, 6, rng=0, dtype=float)
+    partner.__class__ = type("Kept", (npae.Dense,), {"__deepcopy__": lambda self, memo: self})
+    ae = npae.AE(encoder=npae.Sequential(partner), decoder=npae.Sequential(Late(6, 6, rng=1, dtype=float)), epochs=1)
+    refuses(lambda: ae.fit(X), ValueError, "flatten", "each parameter once", "its own")
 
 
 def refuses(call, error, *parts):

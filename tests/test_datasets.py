@@ -4,8 +4,12 @@ import gzip
 import hashlib
 import http.server
 import os
+import subprocess
+import sys
 import threading
+import zipfile
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +36,27 @@ def test_the_bundle_is_small_and_states_source_and_licence():
     text = folder.joinpath("DIGITS.md").read_text(encoding="utf-8")
     assert "LeCun" in text
     assert "CC BY-SA 3.0" in text
+
+
+FROM_A_ZIP = """
+import npae
+assert "npae.zip" in npae.__file__
+X_train, X_test = npae.datasets.digits()
+print(X_train.shape, len(npae.datasets.speech()), npae.AE((4,), 2, epochs=1).fit(X_test[:20]).encode(X_test[:3]).shape)
+"""
+
+
+def test_the_package_works_from_a_zip_file(tmp_path):
+    root = Path(npae.__file__).parent
+    with zipfile.ZipFile(tmp_path / "npae.zip", "w") as archive:
+        for path in root.rglob("*"):
+            if path.suffix in (".py", ".npz", ".md"):
+                archive.write(path, path.relative_to(root.parent))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "npae.zip")}
+    command = [sys.executable, "-c", FROM_A_ZIP]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(10000, 784) 5 (3, 2)"
 
 
 @pytest.mark.skipif("NPAE_DATA_DIR" not in os.environ, reason="needs the whole of MNIST in NPAE_DATA_DIR")

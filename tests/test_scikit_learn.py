@@ -92,6 +92,33 @@ def test_only_what_a_recipe_is_made_with_is_a_parameter():
     assert first == Counting(0.1)
 
 
+class Extended(npae.AE):
+    """With a constructor of its own, as scikit-learn's users write it."""
+
+    def __init__(self, hidden=(8,), *, extra=1.0, latent_dim=2, **others):
+        super().__init__(hidden, latent_dim, **others)
+        self.extra = extra
+
+
+class Alone(npae.AE):
+    def __init__(self, extra=None):
+        super().__init__((8,), 2, epochs=1)
+        self.extra = extra
+
+
+def test_a_subclass_has_the_parameters_of_its_own_constructor():
+    model = Extended(extra=5, random_state=0)
+    assert set(model.get_params(deep=False)) == {*npae.AE().get_params(deep=False), "extra"}
+    assert (model.get_params()["extra"], model.get_params()["latent_dim"]) == (5, 2)
+    assert repr(model) == "Extended(random_state=0, extra=5)"
+    assert model.set_params(extra=7, batch_size=3).extra == 7
+    assert list(Alone(3).get_params()) == ["extra"]
+    assert repr(Alone(3)) == "Alone(extra=3)"
+    with pytest.raises(ValueError, match=r"names among \['extra'\], got \['epochs'\]"):
+        Alone().set_params(epochs=3)
+    assert Extended(epochs=1).fit(X).encode(X).shape == (60, 2)
+
+
 def test_a_whole_recipe_is_set_before_its_fields():
     ae = npae.AE().set_params(optimizer__beta1=0.8, optimizer=npae.Adam(0.1))
     assert ae.optimizer == npae.Adam(0.1, beta1=0.8)
@@ -561,6 +588,27 @@ def test_a_search_may_run_in_two_processes(sklearn):
     one, two = (GridSearchCV(pipeline, grid, cv=2, n_jobs=n).fit(X) for n in (1, 2))
     np.testing.assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
     assert one.best_params_ == two.best_params_
+
+
+@pytest.mark.parametrize("rows", [100, 5000])  # 5000 rows are more than 1 MB: joblib hands them over as a memory map
+def test_another_process_learns_the_same_bits(sklearn, rows):
+    from joblib import Parallel, delayed
+
+    many = np.random.default_rng(0).random((rows, 60)).astype(np.float32)
+    model = npae.AE(**QUICK)
+    results = Parallel(n_jobs=2)(delayed(_kind_and_fit)(model, many) for _ in range(2))
+    for kind, fitted in results:
+        assert kind == ("memmap" if rows == 5000 else "ndarray")
+        np.testing.assert_array_equal(fitted.encode(many), npae.AE(**QUICK).fit(many).encode(many))
+
+
+def _kind_and_fit(model, X):
+    return type(X).__name__, model.fit(X)
+
+
+def test_clone_keeps_what_a_subclass_adds(sklearn):
+    assert sklearn.base.clone(Extended(extra=5, epochs=3)).get_params()["extra"] == 5
+    assert sklearn.base.clone(Alone(extra=6)).extra == 6
 
 
 @each_model
