@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import inspect
 import os
 import sys
@@ -206,7 +205,6 @@ class Estimator:
         return f"{type(self).__name__}({', '.join(changed)})"
 
 
-@functools.cache
 def constructor_defaults(kind: type[Any]) -> dict[str, Any]:
     """The arguments of a class's constructor by name, each with its default.
 

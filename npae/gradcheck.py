@@ -364,7 +364,7 @@ def _compare(
 def _central_difference(
     scalar: Callable[[], tuple[Any, float]], at_home: Callable[[], bool], array: Array, index: Any, h: float
 ) -> tuple[float, float] | None:
-    """(f(w + h) - f(w - h)) / 2h, with h times max(1, |w|), and what rounding may do to it; None if a kink is between."""
+    """(f(w + h) - f(w - h)) / 2h, with h times max(1, |w|), and what rounding may do to it; None across a kink."""
     w = array[index]
     h *= max(1.0, abs(w))
     h = (w + h) - w or h  # as far as w + h is from w in fact

@@ -13,8 +13,8 @@ and the choice of p is the choice of a loss (Bishop, 2006, "Pattern Recognition 
 
 A loss is called `loss(prediction, target, sample_weight=None) -> (value, grad_prediction)`: value and gradient come
 out of one call under one normaliser, so they cannot drift apart. The value is the mean over every element (n · d),
-for SSIM over every window; weights make it a weighted mean over the rows. `link` turns the network's output into x_hat: sigmoid for BCE, whose outputs are
-log-odds, else nothing.
+for SSIM over every window; weights make it a weighted mean over the rows. `link` turns the network's output
+into x_hat: sigmoid for BCE, whose outputs are log-odds, else nothing.
 
 Next: `optimizers.py`, which walks down the gradient.
 """
@@ -45,7 +45,11 @@ class Loss:
     """
 
     only_kernels = False  # see `blocks.only_kernels`
+    _takes_weights = True
     offset = 0.0  # what the value is subtracted from, if anything: it is rounded relative to that (see `gradcheck`)
+
+    def __init_subclass__(cls) -> None:
+        cls._takes_weights = "sample_weight" in signature(cls.value_and_gradient).parameters
 
     def __call__(
         self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None
@@ -78,7 +82,7 @@ class Loss:
         """`value_and_gradient`, weighted also where that takes no weights, which is slow."""
         if sample_weight is None:
             return self.value_and_gradient(prediction, target)
-        if _takes_weights(type(self)):
+        if self._takes_weights:
             return self.value_and_gradient(prediction, target, sample_weight)
         grad = self.value_and_gradient(prediction, target)[1]
         return np.mean(sample_weight * self.rows(prediction, target)), grad * sample_weight[:, None]
@@ -248,11 +252,6 @@ class SSIM(Loss):
 
     def check_target(self, target: Array) -> None:
         check_range(target, self.data_range, "SSIM")
-
-
-@lru_cache(maxsize=32)
-def _takes_weights(kind: type[Loss]) -> bool:
-    return "sample_weight" in signature(kind.value_and_gradient).parameters
 
 
 @lru_cache(maxsize=32)

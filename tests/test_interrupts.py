@@ -75,9 +75,7 @@ def all_cores_are_used():
 def run(program, *arguments, timeout=600):
     environment = os.environ | {"PYTHONPATH": str(Path(npae.__file__).parent.parent), "NPAE_BACKEND": "numba"}
     command = [sys.executable, "-c", COMMON + program, *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=timeout
-    )
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=timeout)
 
 
 # --- at each instruction --------------------------------------------------------------------------------------

@@ -150,8 +150,8 @@ FAULTS = {
     "MSE without 1/(n d)": (K, "mse", "(2 / error.size)", "2", gradients),
     "MSE with 1/n": (K, "mse", "(2 / error.size)", "(2 / len(error))", gradients),
     "MSE without its 2": (K, "mse", "(2 / error.size)", "(1 / error.size)", gradients),
-    "MSE summed over both": (K, "mse", "_mean(error * error), error * (2 / error.size)",
-                             "float((error * error).sum()), error * 2", mse_value),
+    "MSE summed over both": (K, "mse", "error * error, error * (2 / error.size)",
+                             "error * error * error.size, error * 2", mse_value),
     "BCE without 1/(n d)": (K, "bce", "/ target.size", "", gradients),
     "BCE's sign": (K, "bce", "- target) /", "+ target) /", gradients),
     "BCE's log term": (K, "bce", "np.log1p(e)", "e", bce_value),
@@ -192,7 +192,7 @@ FAULTS = {
     "He's 2": (initializers.INITIALIZERS, "he", "2.0 / n_in", "1.0 / n_in", initial_weights_keep_the_size_of_a_signal),
     "Glorot's 6": (initializers.INITIALIZERS, "glorot", "6.0 / ", "3.0 / ", initial_weights_keep_the_size_of_a_signal),
     "a noisy target": (
-        training, "_steps", "loss.value_and_gradient(x_hat, x)", "loss.value_and_gradient(x_hat, x_in)",
+        training, "_steps", "loss.weighted(x_hat, x, weight)", "loss.weighted(x_hat, x_in, weight)",
         clean_target),
     "no noise": (training, "_steps", "elif corruption is not None:", "elif False:", clean_target),
     "noise of the wrong size": (

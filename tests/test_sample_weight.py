@@ -84,6 +84,36 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_rows(data, x):
         assert rows[-1] == pytest.approx(loss(x[-1:], target[-1:])[0], rel=1e-12, abs=1e-15)
 
 
+class Absolute(npae.MSE):
+    """Of a user who knows of no weights, and inherits from a loss that takes some."""
+
+    def value_and_gradient(self, prediction, target):
+        return np.mean(abs(prediction - target)), np.sign(prediction - target) / target.size
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_loss_of_your_own_is_weighted_row_by_row():
+    x, t = np.random.default_rng(0).random((2, 30, 6))
+    value, grad = Absolute()(x, t, sample_weight=TIMES)
+    assert value == pytest.approx(np.average(abs(x - t).mean(axis=1), weights=TIMES), rel=1e-12)
+    np.testing.assert_allclose(grad, np.sign(x - t) * TIMES[:, None] / TIMES.mean() / t.size, rtol=1e-12)
+    weighted = npae.AE(**FULL | {"epochs": 3}, loss=Absolute()).fit(X, sample_weight=TIMES)
+    repeated = npae.AE(**FULL | {"epochs": 3}, loss=Absolute()).fit(REPEATED)
+    np.testing.assert_allclose(weighted.encode(X), repeated.encode(X), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("loss", [npae.MSE(), npae.BCE()], ids=repr)
+def test_weighted_steps_are_recorded_as_others_are(loss, monkeypatch):
+    """Batch after batch with weights of its own, the short last one included."""
+    settings = FULL | {"batch_size": 7, "epochs": 3, "loss": loss}
+    recorded = npae.AE(**settings).fit(X, sample_weight=TIMES)
+    monkeypatch.setattr(npae.training, "only_kernels", lambda *parts: False)
+    plain = npae.AE(**settings).fit(X, sample_weight=TIMES)
+    np.testing.assert_array_equal(recorded.encode(X), plain.encode(X))
+    assert recorded.history_.loss == plain.history_.loss
+
+
 BAD = {
     "too few": (np.ones(29), ValueError, r"sample_weight of shape \(n,\) = \(30,\), got \(29,\)"),
     "a column": (np.ones((30, 1)), ValueError, r"sample_weight of shape \(n,\) = \(30,\), got \(30, 1\)"),

@@ -74,7 +74,6 @@ class Backend(Protocol):
 _SERVED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-
 class _Choice(NamedTuple):
     """A backend, and how it was chosen. Each choice is a new object, so two of them are told apart by `is`."""
 

@@ -137,7 +137,7 @@ def tanh_backward(grad_y: Array, y: Array) -> Array:
 
 # --- losses: the value, an array of shape () in float64, and its gradient, under one normaliser ---------
 #
-# With a weight w_i for each row i, (N,), the value is mean_ij w_i L_ij, and the gradient of row i is w_i times as large.
+# With a weight w_i for each row i, (N,), the value is mean_ij w_i L_ij, and the gradient of row i w_i times as large.
 
 
 def mse(prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:

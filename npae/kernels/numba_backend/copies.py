@@ -55,7 +55,9 @@ def _take_rows(a: Array, rows: Array, c: Array, block: int) -> None:
 @Kernel(matrix, integers, matrix_out)
 def _take(context: int, a: Array, rows: Array, c: Array) -> None:
     """c[i] = a[rows[i]], or a[i] if rows is empty; the elements of a row lie side by side."""
-    parallel_for(context, (c.shape[0] + ROWS - 1) // ROWS, ROWS * c.shape[1] * c.itemsize // 8, _take_rows, (a, rows, c))
+    parallel_for(
+        context, (c.shape[0] + ROWS - 1) // ROWS, ROWS * c.shape[1] * c.itemsize // 8, _take_rows, (a, rows, c)
+    )
 
 
 def take(a: Array, rows: Array, c: Array) -> None:

@@ -26,8 +26,8 @@ from npae.kernels.numba_backend.compile import (
     vector_out,
 )
 from npae.kernels.numba_backend.exponential import exp_of_minus, expm1_of_minus
-from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.scratch import scratch
 
 BLOCK = 4096  # elements in a task: 16 kB of float32, half a first-level cache
 LANES = BLOCK // 64  # sums that a block is first brought to
@@ -121,7 +121,9 @@ def _saturate_backward_block(code: int, alpha: float, grad_y: Array, y: Array, g
 @Kernel(integer, number, vector, vector, vector_out)
 def saturate_backward(context: int, code: int, alpha: float, grad_y: Array, y: Array, grad_x: Array) -> None:
     """grad_x = grad_y · f'(x), with f' in terms of y = f(x)."""
-    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, LIGHT, _saturate_backward_block, (code, alpha, grad_y, y, grad_x))
+    parallel_for(
+        context, (y.size + BLOCK - 1) // BLOCK, LIGHT, _saturate_backward_block, (code, alpha, grad_y, y, grad_x)
+    )
 
 
 # --- losses ----------------------------------------------------------------------------------------
@@ -278,7 +280,13 @@ def _ssim_block(c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy, block):
 
 @Kernel(number, number, *[vector] * 5, *[vector_out] * 4)
 def ssim_map(context, c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy):
-    parallel_for(context, (s.size + BLOCK - 1) // BLOCK, SIMILARITY, _ssim_block, (c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy))
+    parallel_for(
+        context,
+        (s.size + BLOCK - 1) // BLOCK,
+        SIMILARITY,
+        _ssim_block,
+        (c1, c2, mu_x, mu_y, xx, yy, xy, s, d_mu_x, d_xx, d_xy),
+    )
 
 
 # --- sums over columns, and the optimizers' steps ------------------------------------------------------
@@ -308,7 +316,9 @@ def _column_sums_strip(a: Array, columns: int, total: Array, strip: int) -> None
 @Kernel(vector, integer, vector_out)
 def column_sums(context: int, a: Array, columns: int, total: Array) -> None:
     """total_j = sum_i a_ij, for a in rows of `columns`."""
-    parallel_for(context, (columns + STRIP - 1) // STRIP, a.size // columns * STRIP // 8, _column_sums_strip, (a, columns, total))
+    parallel_for(
+        context, (columns + STRIP - 1) // STRIP, a.size // columns * STRIP // 8, _column_sums_strip, (a, columns, total)
+    )
 
 
 @inner

@@ -32,8 +32,8 @@ from npae.kernels.numba_backend.compile import (
     words,
 )
 from npae.kernels.numba_backend.elementwise import BLOCK
-from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.scratch import scratch
 
 I32 = ir.IntType(32)
 QUARTER = BLOCK // 4

@@ -88,7 +88,7 @@ def _wake(pool: int, helpers: int) -> None:
 
 @inner
 def perform(pool: int, body: int, closure: int, tasks: int, cycles: int) -> None:
-    """Do a job, of which a task takes about so many cycles: with helpers if that pays, and if it is this thread's turn."""
+    """Do a job, of which a task takes about so many cycles: with helpers if that pays and it is this thread's turn."""
     mode = flush_denormals()
     helpers = min(load(pool + HELPERS), tasks - 1)
     if helpers < 1 or tasks * cycles < 2 * PER_JOB or not compare_and_swap(pool + TURN, 0, 1):

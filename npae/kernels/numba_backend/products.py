@@ -33,9 +33,9 @@ import numpy as np
 from npae.arrays import LINE, Array
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
 from npae.kernels.numba_backend.copies import WAY, collide, spread
-from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
 from npae.kernels.numba_backend.pool import PER_JOB, threads
+from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, tile
 
 DEPTH = 256  # how many k at a time: a multiple of the lanes of every vector, since squares of these are packed
