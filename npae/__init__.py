@@ -1,8 +1,8 @@
 """npae: autoencoders from scratch in NumPy.
 
 Read the source in this order: layers, losses, optimizers, networks, training, autoencoder. Side rooms on the way
-are parameter and initializers before it, activations, schedules, batches, blocks and history beside it, fitting behind
-`fit`, and pca at its end. Files are made in persistence, packing, archive and exporting.
+are parameter and initializers before it, activations, weights, schedules, batches, blocks and history beside it,
+fitting behind `fit`, and pca at its end. Files are made in persistence, packing, archive and exporting.
 """
 
 from npae import datasets

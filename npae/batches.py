@@ -25,7 +25,8 @@ import numpy as np
 from npae import kernels
 from npae.arrays import Array, ArrayLike, mapped
 from npae.losses import Loss
-from npae.validation import as_table, as_weights, mean_one
+from npae.validation import as_table, as_weights
+from npae.weights import mean_one
 
 LARGE = 2**30  # bytes of a memory map beyond which its rows are not read one by one
 BLOCK = 2**20  # bytes of such a map that are read in one go

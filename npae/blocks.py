@@ -19,7 +19,8 @@ from npae import kernels
 from npae.arrays import Array, aligned
 from npae.layers import Layer, Sequential, parts
 from npae.losses import Loss
-from npae.validation import finite, mean_one
+from npae.validation import finite
+from npae.weights import mean_one
 
 ROWS_AT_A_TIME = 256
 
@@ -37,7 +38,7 @@ def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, wei
     """The mean loss of the network's outputs for `inputs` against `targets`; with `weight` (n,) that of its rows."""
 
     def value(x: Array, t: Array, *w: Array) -> Array:
-        return loss.weighted(network.forward(x), t, w[0].reshape(-1) if w else None)[0]
+        return loss.value_and_gradient(network.forward(x), t, w[0].reshape(-1) if w else None)[0]
 
     tables, total = [inputs, targets], 0.0
     if weight is not None:

@@ -108,6 +108,23 @@ class Training:
         """The generator of the noise on validation data, at its beginning each time."""
         return copy.deepcopy(self.validation_rng)
 
+    def keep_the_best(self, parameters: Array, patience: int) -> None:
+        """Keep a copy of all parameters if the last epoch is the best so far, else say when patience is over."""
+        history = self.history
+        epoch, best = len(history.loss), history.best_epoch
+        if best is None or self.best is None or history.validation_loss[-1] < history.validation_loss[best - 1]:
+            history.best_epoch, self.best = epoch, parameters.copy()
+        elif epoch - best >= patience:
+            history.stopped = f"no lower validation loss in {patience} epochs after epoch {best}"
+
+    def diverged(self, what: str, rate: float) -> RuntimeError:
+        """The error that says so."""
+        epoch = len(self.history.loss) + 1
+        return RuntimeError(
+            f"training expected a finite loss, got {what} in epoch {epoch}: it diverged. Lower the learning rate "
+            f"(now {rate:g}), scale the data to around [0, 1] or unit variance, or bound the output with 'sigmoid'."
+        )
+
     def resumed(self, optimizer: Optimizer) -> Training:
         """This training, to be gone on with by `optimizer`, whose numbers may be others, but not its kind."""
         if type(optimizer) is not type(self.optimizer):

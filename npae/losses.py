@@ -23,13 +23,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from inspect import signature
 
 import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
-from npae.validation import as_count, as_image_shape, as_pair, as_real, as_weights, check_range, mean_one
+from npae.validation import as_count, as_image_shape, as_pair, as_real, as_weights, check_range
+from npae.weights import mean_one, weighted_by_row
 
 
 class Loss:
@@ -45,11 +45,10 @@ class Loss:
     """
 
     only_kernels = False  # see `blocks.only_kernels`
-    _takes_weights = True
     offset = 0.0  # what the value is subtracted from, if anything: it is rounded relative to that (see `gradcheck`)
 
     def __init_subclass__(cls) -> None:
-        cls._takes_weights = "sample_weight" in signature(cls.value_and_gradient).parameters
+        cls.value_and_gradient = weighted_by_row(cls.value_and_gradient)  # type: ignore[method-assign]
 
     def __call__(
         self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None
@@ -65,27 +64,15 @@ class Loss:
         p, t = as_pair(prediction, target, type(self).__name__)
         self.check_target(t)
         w = None if sample_weight is None else mean_one(as_weights(sample_weight, len(p), type(self).__name__))
-        value, grad = self.weighted(p, t, None if w is None else w.astype(t.dtype))
+        value, grad = self.value_and_gradient(p, t, None if w is None else w.astype(t.dtype))
         return np.asarray(value).item(), grad
 
-    def value_and_gradient(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
+    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
         """The same for arguments that are known to be good, as inside training; the value as an array of shape ().
 
-        A row counts `sample_weight` (n,) times, in the same dtype: L = mean_i w_i L_i. A loss of your own may leave
-        out that argument: `weighted` then asks it row by row.
+        With `weight` (n,) of the same dtype, L = mean_i w_i L_i. A loss of your own need not take it (see `weights`).
         """
         raise NotImplementedError
-
-    def weighted(self, prediction: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Array]:
-        """`value_and_gradient`, weighted also where that takes no weights, which is slow."""
-        if sample_weight is None:
-            return self.value_and_gradient(prediction, target)
-        if self._takes_weights:
-            return self.value_and_gradient(prediction, target, sample_weight)
-        grad = self.value_and_gradient(prediction, target)[1]
-        return np.mean(sample_weight * self.rows(prediction, target)), grad * sample_weight[:, None]
 
     def rows(self, prediction: Array, target: Array) -> Array:
         """The loss of each row alone, (n,) in float64: its mean is the value."""
@@ -116,10 +103,8 @@ class MSE(Loss):
 
     only_kernels = True
 
-    def value_and_gradient(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        return kernels.of(prediction, target).mse(prediction, target, sample_weight)
+    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        return kernels.of(prediction, target).mse(prediction, target, weight)
 
 
 @dataclass(frozen=True)
@@ -146,10 +131,8 @@ class BCE(Loss):
 
     only_kernels = True
 
-    def value_and_gradient(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        return kernels.of(prediction, target).bce(prediction, target, sample_weight)
+    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        return kernels.of(prediction, target).bce(prediction, target, weight)
 
     def check_target(self, target: Array) -> None:
         check_range(target, 1.0, "BCE")
@@ -225,9 +208,7 @@ class SSIM(Loss):
         for name in ("sigma", "k1", "k2", "data_range"):
             as_real(getattr(self, name), "SSIM", name, low=0, without=0)
 
-    def value_and_gradient(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
+    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
         height, width = self.image_shape
         if prediction.shape[1] != height * width:
             raise ValueError(
@@ -245,8 +226,8 @@ class SSIM(Loss):
         back_mu_x, back_xx, back_xy = (R.T @ d @ C for d in (d_mu_x, d_xx, d_xy))
         grad = -(back_mu_x + 2 * x * back_xx + y * back_xy) / s.size
         dissimilarity = 1 - s
-        if sample_weight is not None:
-            w = sample_weight[:, None, None]
+        if weight is not None:
+            w = weight[:, None, None]
             dissimilarity, grad = dissimilarity * w, grad * w
         return np.asarray(dissimilarity.mean()), grad.reshape(prediction.shape).astype(prediction.dtype)
 

@@ -82,7 +82,7 @@ def train(
                 mean, held_out, rate = _epoch(step, training, vector, batches, validation)
             history.add(mean, held_out, rate, time.perf_counter() - started)
             if patience is not None:
-                _keep_the_best(vector, training, patience)
+                training.keep_the_best(vector.value, patience)
             training.whole = True
             if after_epoch() and not history.stopped:
                 history.stopped = f"by a callback after epoch {len(history.loss)}"
@@ -103,25 +103,16 @@ def _epoch(
         rate = training.optimizer.rate(training.state)
         value = step(item, weight)
         if not math.isfinite(value):
-            raise _diverged(f"a loss of {value}", training, rate)
+            raise training.diverged(f"a loss of {value}", rate)
         total, n = total + value * len(item), n + len(item)
     if n == 0:
         raise ValueError("training expected batches in every epoch, got none: let __iter__ begin anew each time.")
     if not np.isfinite(vector.value).all():
-        raise _diverged("a parameter that is not finite", training, rate)
+        raise training.diverged("a parameter that is not finite", rate)
     held_out = None if validation is None else evaluate(training.network, training.loss, *validation)
     if held_out is not None and not math.isfinite(held_out):
-        raise _diverged(f"a validation loss of {held_out}", training, rate)
+        raise training.diverged(f"a validation loss of {held_out}", rate)
     return total / n, held_out, rate
-
-
-def _keep_the_best(vector: Parameter, training: Training, patience: int) -> None:
-    history = training.history
-    epoch, best = len(history.loss), history.best_epoch
-    if best is None or training.best is None or history.validation_loss[-1] < history.validation_loss[best - 1]:
-        history.best_epoch, training.best = epoch, vector.value.copy()
-    elif epoch - best >= patience:
-        history.stopped = f"no lower validation loss in {patience} epochs after epoch {best}"
 
 
 def _steps(training: Training, vector: Parameter, batches: Batches, corruption: Corruption | None) -> Step:
@@ -141,7 +132,7 @@ def _steps(training: Training, vector: Parameter, batches: Batches, corruption: 
         elif corruption is not None:
             x_in = corrupt(corruption, x, training.noise_rng)
         x_hat = network.forward(x_in)
-        value, grad = loss.weighted(x_hat, x, weight)
+        value, grad = loss.value_and_gradient(x_hat, x, weight)
         network.backward_parameters(grad)
         downhill(parameters, state)
         return value
@@ -162,11 +153,3 @@ def _steps(training: Training, vector: Parameter, batches: Batches, corruption: 
         return float(again())
 
     return step
-
-
-def _diverged(what: str, training: Training, rate: float) -> RuntimeError:
-    epoch = len(training.history.loss) + 1
-    return RuntimeError(
-        f"training expected a finite loss, got {what} in epoch {epoch}: it diverged. Lower the learning rate "
-        f"(now {rate:g}), scale the data to around [0, 1] or unit variance, or bound the output with 'sigmoid'."
-    )

@@ -179,19 +179,6 @@ def as_weights(sample_weight: ArrayLike, n: int, who: str) -> Array:
     return weights
 
 
-def mean_one(weights: Array) -> Array:
-    """Weights in the same proportions, of mean 1.
-
-    Example
-    -------
-    >>> mean_one(np.array([1.0, 3.0]))
-    array([0.5, 1.5])
-    """
-    weights = weights / weights.max()  # first: the mean of denormal numbers may be 0, and a sum of large ones infinite
-    mean_one: Array = weights / weights.mean()
-    return mean_one
-
-
 def in_range(compute: Callable[[], Numbers], who: str) -> Numbers:
     """compute(), an array or number, once it is known to be finite; raises what `finite` does."""
     with np.errstate(over="ignore", invalid="ignore"):

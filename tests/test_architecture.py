@@ -24,7 +24,7 @@ FLOORS = [
     {"arrays"},
     {"kernels"},
     {"validation", "parameter", "initializers", "progress", "gradcheck", "schedules", "files", "frames", "recipes"}
-    | {"archive"},
+    | {"archive", "weights"},
     {"layers", "activations", "losses", "optimizers", "corruptions", "estimator"},
     {"networks", "blocks", "batches", "history", "exporting", "pca"},
     {"training", "packing"},

@@ -192,7 +192,7 @@ FAULTS = {
     "He's 2": (initializers.INITIALIZERS, "he", "2.0 / n_in", "1.0 / n_in", initial_weights_keep_the_size_of_a_signal),
     "Glorot's 6": (initializers.INITIALIZERS, "glorot", "6.0 / ", "3.0 / ", initial_weights_keep_the_size_of_a_signal),
     "a noisy target": (
-        training, "_steps", "loss.weighted(x_hat, x, weight)", "loss.weighted(x_hat, x_in, weight)",
+        training, "_steps", "loss.value_and_gradient(x_hat, x, weight)", "loss.value_and_gradient(x_hat, x_in, weight)",
         clean_target),
     "no noise": (training, "_steps", "elif corruption is not None:", "elif False:", clean_target),
     "noise of the wrong size": (
