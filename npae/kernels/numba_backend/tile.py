@@ -29,8 +29,8 @@ For the smallest of tiles, one row of one vector of two floats, the loop over k 
       %a.at = phi i64 [%a, %before], [%a.at.next, %loop]
       %b.at = phi i64 [%b, %before], [%b.at.next, %loop]
       %total = phi <2 x float> [<float 0.0, float 0.0>, %before], [%sum, %loop]
-      %at.1 = inttoptr i64 %b.at to <2 x float>*
-      %b.k = load <2 x float>, <2 x float>* %at.1, align 4
+      %at = inttoptr i64 %b.at to <2 x float>*
+      %b.k = load <2 x float>, <2 x float>* %at, align 4
       %.16 = mul i64 %b.row, 16
       %later = add i64 %b.at, %.16
       %ahead = inttoptr i64 %later to i8*
@@ -39,11 +39,11 @@ For the smallest of tiles, one row of one vector of two floats, the loop over k 
       %later.1 = add i64 %a.at, %.18
       %ahead.1 = inttoptr i64 %later.1 to i8*
       call void @llvm.prefetch.p0(i8* %ahead.1, i32 0, i32 3, i32 1)
-      %at.2 = inttoptr i64 %a.at to float*
-      %a.k = load float, float* %at.2, align 4
+      %at.1 = inttoptr i64 %a.at to float*
+      %a.k = load float, float* %at.1, align 4
       %a.all.first = insertelement <2 x float> <float undef, float undef>, float %a.k, i32 0
-      %a.all = shufflevector <2 x float> %a.all.first, <2 x float> <float undef, float undef>, <2 x i32>
-          <i32 0, i32 0>
+      %a.all = shufflevector <2 x float> %a.all.first, <2 x float> <float undef, float undef>,
+          <2 x i32> <i32 0, i32 0>
       %product = fmul contract <2 x float> %a.all, %b.k
       %sum = fadd contract <2 x float> %product, %total
       %k.next = add i64 %k, 1
