@@ -138,6 +138,32 @@ def test_an_interrupt_at_each_instruction_of_a_recorded_prediction_does_no_harm(
     assert int(done.stdout) > 1000
 
 
+ASLEEP = (
+    TRACED
+    + """
+def product():
+    return backend.matmul(big, big)
+
+n, product_of_all = 0, product()
+while True:
+    time.sleep(0.003)  # the helpers sleep
+    if not interrupted(product, n):
+        break
+    assert np.array_equal(product(), product_of_all)
+    n += 1
+all_cores_are_used()
+print(n)
+"""
+)
+
+
+def test_an_interrupt_at_each_instruction_while_helpers_are_woken_loses_none_of_them():
+    """One that could not be woken any more would take part in no job, and keep the process from its end."""
+    done = run(ASLEEP, timeout=120)
+    assert done.returncode == 0, f"ended by {done.returncode}: {done.stderr[-2000:]}"
+    assert int(done.stdout) > 50
+
+
 FIRST = (
     TRACED
     + """
