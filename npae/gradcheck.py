@@ -53,7 +53,7 @@ class Differentiable(Protocol):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One array's gradient beside its numeric twin, at the element that is most in error.
+    """One array's gradient beside its numeric twin, at its worst element.
 
     `size` is the largest |analytic| or |numeric| of the array, `doubt` how far rounding and truncation may have moved
     `numeric`.
@@ -82,6 +82,10 @@ class Comparison:
         """What of |analytic - numeric| is beyond doubt, relative to the size."""
         return max(0.0, self.error - self.doubt / self.size) if self.error else 0.0
 
+    def rank(self, tolerance: float) -> tuple[float, float]:
+        """What makes one worse than another: an excess above the tolerance, then the error."""
+        return max(self.excess, tolerance), self.error
+
 
 @dataclass(frozen=True)
 class GradientReport:
@@ -94,7 +98,8 @@ class GradientReport:
     error : float
         |analytic - numeric| of the worst element, relative to the size of its array's gradient.
     worst : Comparison
-        The array it was found in, with its index, the two values, their size and the doubt about the numeric one.
+        The array it was found in, with its index, the two values, their size and the doubt about the numeric one: what
+        exceeds its doubt by most, or where nothing does so by more than the tolerance, the largest error.
     comparisons : tuple of Comparison
         One for the input, one for each parameter.
     tolerance : float
@@ -114,7 +119,7 @@ class GradientReport:
 
     @property
     def worst(self) -> Comparison:
-        return max(self.comparisons, key=lambda c: (c.excess, c.error) if c.checked else (-1.0, 0.0))
+        return max(self.comparisons, key=lambda c: c.rank(self.tolerance) if c.checked else (-1.0, 0.0))
 
     @property
     def error(self) -> float:
@@ -357,7 +362,7 @@ def _compare(
         compared.append(Comparison(name, array.shape, 1, 0, size, doubt, index, a, n))
     if not compared:
         return Comparison(name, array.shape, 0, len(places), 0.0, 0.0, (0,) * array.ndim, np.nan, np.nan)
-    worst = max(compared, key=lambda c: (c.excess, c.error))
+    worst = max(compared, key=lambda c: c.rank(tolerance))
     return replace(worst, checked=len(compared), kinks=len(places) - len(compared))
 
 
