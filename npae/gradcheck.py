@@ -186,7 +186,7 @@ def check_gradients(
         The loss to put behind a layer, and the target of a loss (with the shape of its prediction).
     method : "central" or "complex"
     step : float, optional
-        What stands for 1e-5 or 1e-20 above.
+        What stands for 1e-5 or 1e-20 above; it is not made longer.
     tolerance : float, optional
         The largest error that passes, relative to the gradient's size: by default 1e-7, and 1e-12 for the complex step.
     max_elements : int or None
@@ -253,13 +253,15 @@ def check_gradients(
         """Whether the last forward pass went the same way at every kink as without a move."""
         return all(np.array_equal(a, b) for a, b in zip(branches(), home, strict=True))
 
-    F = scalar()[1]
+    steps = [h] * len(analytic)
+    if step is None and method == "central":
+        steps = [_long_enough(h, scalar()[1], gradient) for gradient in analytic]
     arrays = [("input", x), *((p.name, p.value) for p in parameters)]
     report = GradientReport(
         type(model).__name__,
         tuple(
-            _compare(name, scalar, at_home, array, gradient, h, F, method, tolerance, limit, rng)
-            for (name, array), gradient in zip(arrays, analytic, strict=True)
+            _compare(name, scalar, at_home, array, gradient, h, method, tolerance, limit, rng)
+            for (name, array), gradient, h in zip(arrays, analytic, steps, strict=True)
         ),
         tolerance,
     )
@@ -317,6 +319,12 @@ def _problem(
     return network, loss, np.array(x, np.float64), t
 
 
+def _long_enough(h: float, F: float, gradient: Array) -> float:
+    """h, or up to LONGER times that, so that rounding leaves the gradient its first DIGITS."""
+    size = max(DIGITS * float(np.abs(gradient).max()), TINY)
+    return h * min(LONGER, max(1.0, ROUNDING * F / h / size))
+
+
 def _compare(
     name: str,
     scalar: Callable[[], tuple[Any, float]],
@@ -324,7 +332,6 @@ def _compare(
     array: Array,
     analytic: Array,
     h: float,
-    F: float,
     method: str,
     tolerance: float,
     limit: int | None,
@@ -338,10 +345,7 @@ def _compare(
     places: Sequence[int] = range(array.size)
     if limit is not None and array.size > limit:
         places = np.sort(rng.choice(array.size, limit, replace=False)).tolist()
-    derivative = _complex_step
-    if method == "central":
-        derivative = _central_difference
-        h *= min(LONGER, max(1.0, ROUNDING * F / h / max(DIGITS * float(np.abs(analytic).max()), TINY)))
+    derivative = _complex_step if method == "complex" else _central_difference
 
     def differ(place: int, h: float) -> tuple[float, float] | None:
         return derivative(scalar, at_home, array, np.unravel_index(place, array.shape), h)

@@ -454,7 +454,7 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
          WORST),
         ("no doubt about where f bends", "doubt += abs(longer[0] - n)", "pass",
          "gradients::test_where_f_bends_within_the_step_the_difference_is_not_trusted_to_that_digit"),
-        ("a step that does not grow with f", "h *= min(LONGER, ", "h *= min(1.0, ",
+        ("a step that does not grow with f", "h * min(LONGER, ", "h * min(1.0, ",
          "gradients::test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be_wrong"),
         ("a sign that does not matter", "abs(self.analytic - self.numeric)",
          "abs(abs(self.analytic) - abs(self.numeric))", WRONG),
