@@ -10,8 +10,9 @@ anywhere, is said by the context, an address that each kernel is handed. Its wor
     END     where the next job is noted, or 0: nothing is recorded
     ...     in a recording, the jobs
 
-A kernel that is not recorded gets the address of `IDLE`, which never changes. One that is gets the address of the
-recording, which the call keeps alive. So no address outlives what it points to, whenever an interrupt comes.
+A kernel that is not recorded gets the address of `IDLE`, which never changes. A kernel that is recorded gets the
+address of the recording, and the call keeps the recording alive. So no address outlives what it points to, wherever an
+interrupt comes.
 """
 
 from __future__ import annotations
@@ -144,8 +145,10 @@ class Recording:
 
 
 class _Current(threading.local):
-    """The recording that this Python thread is making. Its owner is `recorded`: should that not come to the point of
-    clearing this, because an interrupt comes in between, then the recording is gone with it."""
+    """The recording that this Python thread is making, if any.
+
+    `recorded` owns it, and clears this at its end. Should an interrupt keep it from that, the recording dies with it.
+    """
 
     reference: Callable[[], Recording | None] = staticmethod(lambda: None)
 

@@ -9,17 +9,16 @@ any bit of the result, whichever thread does which task. The caller posts a job 
 
 A thread takes a task by moving an end of TASKS with a compare-and-swap. The caller takes from the front, its helpers
 from the back, so that the same rows tend to fall to the same core from kernel to kernel, and are still in its cache.
-The caller waits only for tasks that a helper has taken: if none comes, it does all of them itself. It does not wait
-for its turn either: while one Python thread has the pool, which is while the word TURN is 1, the others do their jobs
-alone. So does whoever has a job that takes less time than sharing it would.
+The caller waits only for tasks that a helper has taken: if no helper comes, it does all of them itself. Nor does it
+wait for its turn: while one Python thread has the pool (the word TURN is 1), the others do their jobs alone. A job that
+takes less time than sharing it costs is done alone as well.
 
 Between jobs a helper spins for a fraction of a millisecond, so that the next job begins at once. Then it sets its
-STATE to ASLEEP and sleeps at a lock of its own; who posts the next job sets it back and opens the lock.
+STATE to ASLEEP and sleeps at a lock of its own. The caller that posts the next job sets it back and opens the lock.
 
-All of this is compiled code, which holds no interpreter lock. Python hears signals between its instructions and raises
-KeyboardInterrupt there; here there are none, so no interrupt finds a turn taken or a helper half awake. No threading
-layer of numba's is involved, each of which has its own way of failing (one ends the process when two Python threads
-enter it, another when it is forked).
+All of this is compiled code. Python raises KeyboardInterrupt between two of its instructions, and here it has none: no
+interrupt leaves a turn taken or a helper half awake. No threading layer of numba's is involved. Each of those has its
+own way of failing: one ends the process when two Python threads enter it, another when the process is forked.
 """
 
 from __future__ import annotations
