@@ -148,18 +148,22 @@ def _mse_stretch(prediction: Array, target: Array, grad: Array, scale: float) ->
 def _sum_with_log1p(terms: Array, e: Array, size: int) -> float:
     """The sum of t + log(1 + e) over `size` terms t and e in [0, 1], with a logarithm for the last 1 or 8 only.
 
-    For the logarithms, log(1 + p) + log(1 + q) = log(1 + (p + q + p q)): so written no digits of a small p are lost.
-    `size` is a multiple of LANES, at most BLOCK = 64 LANES: 64 factors of at most 2 do not overflow in float32, nor 512
-    in float64.
+    The second half of them is added to the first, and so on, which keeps rounding errors small. For the logarithms that
+    is log(1 + p) + log(1 + q) = log(1 + (p + q + p q)): so written no digits of a small p are lost. `size` is a
+    multiple of LANES, at most BLOCK = 64 LANES: 64 factors of at most 2 do not overflow in float32, nor 512 in float64.
     """
-    for start in range(LANES, size, LANES):
-        for i in range(LANES):
-            terms[i] += terms[start + i]
-            e[i] += e[start + i] + e[i] * e[start + i]
+    last = 1 if size <= 512 else 8
+    while size > LANES:
+        half = (size // LANES + 1) // 2 * LANES
+        more_terms, more_e = terms[half:size], e[half:size]
+        for i in range(more_e.size):
+            terms[i] += more_terms[i]
+            e[i] += more_e[i] + e[i] * more_e[i]
+        size = half
     t, p = scratch(LANES, 0.0), scratch(LANES, 0.0)
     for i in range(LANES):
         t[i], p[i] = np.float64(terms[i]), np.float64(e[i])
-    lanes, last = LANES, 1 if size <= 512 else 8
+    lanes = LANES
     while lanes > last:
         lanes //= 2
         for i in range(lanes):
