@@ -321,7 +321,7 @@ def _column_sums_strip(a: Array, columns: int, total: Array, strip: int) -> None
 def column_sums(context: int, a: Array, columns: int, total: Array) -> None:
     """total_j = sum_i a_ij, for a in rows of `columns`."""
     parallel_for(
-        context, (columns + STRIP - 1) // STRIP, a.size // columns * STRIP // 8, _column_sums_strip, (a, columns, total)
+        context, (columns + STRIP - 1) // STRIP, a.size // columns * STRIP // 3, _column_sums_strip, (a, columns, total)
     )
 
 
