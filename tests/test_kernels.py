@@ -290,8 +290,9 @@ def test_compiled_loops_are_not_entered_with_shapes_that_do_not_match():
         numba_backend.dense(a, a.T, np.zeros(4))
     with pytest.raises(ValueError, match="one shape"):
         numba_backend.mse(a, b)
-    with pytest.raises(ValueError, match=r"a weight for each row of \(3, 4\), got \(4,\)"):
-        numba_backend.bce(a, a, np.ones(4))
+    for weight in (np.ones(4), np.ones(3, np.float32)):
+        with pytest.raises(ValueError, match=r"a weight for each row of \(3, 4\) in float64, got"):
+            numba_backend.bce(a, a, weight)
     v = np.zeros(8)
     with pytest.raises(ValueError, match="contiguous"):
         numba_backend.adam(v[::2], v[:4], v[:4], v[:4], np.ones(7))

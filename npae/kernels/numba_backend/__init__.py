@@ -242,8 +242,11 @@ def _mean_loss(
     if weight is None:
         run(plain[grad.dtype], p, t, g, np.empty(_blocks(prediction)), value)
         return value, grad
-    if weight.shape != prediction.shape[:1] or 0 in prediction.shape:
-        raise ValueError(f"loss expected a weight for each row of {prediction.shape}, got {weight.shape}.")
+    if weight.shape != prediction.shape[:1] or weight.dtype != grad.dtype or 0 in prediction.shape:
+        raise ValueError(
+            f"loss expected a weight for each row of {prediction.shape} in {grad.dtype}, got {weight.shape} in "
+            f"{weight.dtype}."
+        )
     rows = max(1, elementwise.BLOCK // prediction.shape[1])
     run(weighted[grad.dtype], p, t, _flat(weight), g, np.empty(-(-weight.size // rows)), value)
     return value, grad
