@@ -255,7 +255,8 @@ def check_gradients(
 
     steps = [h] * len(analytic)
     if step is None and method == "central":
-        steps = [_long_enough(h, scalar()[1], gradient) for gradient in analytic]
+        F = scalar()[1]
+        steps = [_long_enough(h, F, gradient) for gradient in analytic]
     arrays = [("input", x), *((p.name, p.value) for p in parameters)]
     report = GradientReport(
         type(model).__name__,

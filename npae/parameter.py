@@ -70,7 +70,7 @@ def check_distinct(parameters: Sequence[Parameter], who: str) -> None:
     twice = next(p for i, p in enumerate(parameters) if any(p is q for q in parameters[:i]))
     raise ValueError(
         f"{who} expected each parameter once, got {twice!r} twice: layers cannot share a parameter, since each "
-        "backward sets its gradient anew; give every layer its own."
+        "backward overwrites its gradient: give every layer its own."
     )
 
 

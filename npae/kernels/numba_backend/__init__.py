@@ -329,7 +329,7 @@ def _flat(a: Array) -> Array:
 
 
 def _contiguous(a: Array) -> Array:
-    """`a`, or if it is not contiguous a copy, which no tape repeats."""
+    """`a`, or if it is not contiguous a copy, which no replay repeats."""
     if not a.flags.c_contiguous:
         cancel_recording()
     return np.ascontiguousarray(a)

@@ -183,9 +183,10 @@ class ThreadPool:
                 helper = threading.Thread(target=serve, args=(self.address,), name="npae", daemon=True)
                 self._helpers.append(helper)
                 helper.start()
+            self.staffed = True
         except RuntimeError as error:
+            self.staffed = True  # first: where warnings are errors, the next kernel works all the same
             warnings.warn(f"npae computes on fewer cores: {error}", RuntimeWarning, stacklevel=4)
-        self.staffed = True
 
     def asleep(self) -> int:
         """How many helpers sleep."""
