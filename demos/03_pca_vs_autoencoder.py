@@ -63,7 +63,9 @@ def main(path=FIGURE, epochs=30):
     print(f"largest gap of the linear one: {gap:.2%} (must be below {GAP:.0%})")
     print(f"least gain of the nonlinear one up to {UP_TO}: {below:.1%} (must be at least {BELOW:.0%})")
     fig = plots.figure(6.4, 4)
-    ax = plots.quiet(fig.subplots(), "what a code loses", "k, the numbers in a code", "squared error per test image")
+    ax = plots.style_axes(
+        fig.subplots(), "what a code loses", "k, the numbers in a code", "squared error per test image"
+    )
     ax.loglog(SIZES, plain, color=plots.GREY, label="PCA")
     ax.loglog(SIZES, clipped, "--", color=plots.GREY, label="PCA, clipped to [0, 1]")
     ax.loglog(SIZES, flat, "o", color=plots.BLUE, label="linear autoencoder")

@@ -67,7 +67,7 @@ def main(path=FIGURE, epochs=16):
         roc.lines[digit].set(color=color, ls=style, lw=2, label=f"without {digit}: AUC {table[digit, 0]:.2f}")
     roc.plot(table[:, 2], table[:, 1], "k.", label="at the thresholds")
     roc.legend(frameon=False, fontsize=8, loc="lower right")
-    plots.quiet(roc, f"mean AUC {mean[0]:.2f}", "share of known digits above", "share of the new digit above")
+    plots.style_axes(roc, f"mean AUC {mean[0]:.2f}", "share of known digits above", "share of the new digit above")
     plots.image_rows(dict(enumerate(examples)), ax, (14, 14)).set_title("each network's new digits, and its AUC")
     ax.set_yticklabels(["most suspicious", "erased", "filled in", "least suspicious", "erased", "filled in"])
     ax.set_xticks(np.arange(10) * 15 + 7, [f"{area:.2f}" for area in table[:, 0]], fontsize=8)

@@ -165,12 +165,12 @@ def draw(path, rungs, n, highest, slopes):
     roof.loglog()
     rates = [rate for rate, _, _ in rungs.values()]
     title = "up: vectors.  right: blocks.  up again: cores, registers"
-    plots.quiet(roof, title, "operations per byte to or from a core, a model (FLOP/B)", "speed (GFLOP/s)")
+    plots.style_axes(roof, title, "operations per byte to or from a core, a model (FLOP/B)", "speed (GFLOP/s)")
     roof.set_ylim(min(rates) / 7, 2 * highest)
     roof.legend(frameon=False, fontsize=8, loc="lower right")
     bars.axvline(highest, color="black", linewidth=1.2)
     bars.text(highest, -0.6, "peak ", ha="right", fontsize=9)
     bars.set_yticks(range(len(rungs)), list(rungs))
-    plots.quiet(bars, "speed, and share of the peak", "speed (GFLOP/s)")
+    plots.style_axes(bars, "speed, and share of the peak", "speed (GFLOP/s)")
     bars.set(xlim=(0, 1.05 * max(highest, *rates)), ylim=(len(rungs) - 0.5, -0.95))
     plots.save(fig, path)

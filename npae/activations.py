@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
+from npae.estimator.arguments import as_real
+from npae.estimator.validation import as_gradient, as_input
 from npae.layers import Layer
-from npae.validation import as_gradient, as_input, as_real
 
 
 class Activation(Layer):

@@ -29,6 +29,8 @@ from npae.arrays import Array, ArrayLike, RandomState
 from npae.blocks import evaluate, in_blocks
 from npae.corruptions import CORRUPTIONS, Corruption, corrupt
 from npae.estimator import Estimator
+from npae.estimator.arguments import as_generator, resolve
+from npae.estimator.validation import as_table, check_finite, normalized_weights
 from npae.exporting import export_network
 from npae.fitting import Callback, learn
 from npae.history import Training
@@ -36,7 +38,6 @@ from npae.layers import Sequential
 from npae.losses import BCE, Loss
 from npae.networks import copied, mirrored
 from npae.optimizers import Optimizer
-from npae.validation import as_generator, as_member, as_table, as_weights, in_range
 
 Self = TypeVar("Self", bound="AE")
 
@@ -203,7 +204,7 @@ class AE(Estimator):
         TypeError or ValueError if X is not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
-        X = self._table(X, maps_stay=True)
+        X = self._table(X, keep_memmap=True)
         return in_blocks(encoder.forward, X, self._dtype, type(self).__name__, encoder)
 
     def decode(self, Z: ArrayLike) -> Array:
@@ -212,9 +213,9 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if Z is not (n, latent_dim) finite numbers.
         """
         decoder: Sequential = self._learned("decoder_")
-        who, loss, dtype = type(self).__name__, self.loss_, self._dtype
-        Z = as_table(Z, who, name="Z", width=self._n_features_out, dtype=dtype, maps_stay=True)
-        return in_blocks(lambda z: loss.link(decoder.forward(z)), Z, dtype, who, decoder, loss)
+        caller, loss, dtype = type(self).__name__, self.loss_, self._dtype
+        Z = as_table(Z, caller, name="Z", width=self._n_features_out, dtype=dtype, keep_memmap=True)
+        return in_blocks(lambda z: loss.link(decoder.forward(z)), Z, dtype, caller, decoder, loss)
 
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X (n, d), in one pass.
@@ -222,22 +223,19 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         network: Sequential = self._learned("network_")
-        who, loss = type(self).__name__, self.loss_
-        X = self._table(X, maps_stay=True)
-        return in_blocks(lambda x: loss.link(network.forward(x)), X, self._dtype, who, network, loss)
+        X, loss = self._table(X, keep_memmap=True), self.loss_
+        return in_blocks(lambda x: loss.link(network.forward(x)), X, self._dtype, type(self).__name__, network, loss)
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
         """Minus the loss of X (n, d) and its reconstruction: higher is better; `sample_weight` as in fit, no `y`.
 
-        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the
-        loss's range.
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the loss's range.
         """
         network: Sequential = self._learned("network_")
-        who, loss = type(self).__name__, self.loss_
-        X = self._table(X, maps_stay=True)
-        loss.check_target(X)
-        weight = None if sample_weight is None else as_weights(sample_weight, len(X), who)
-        return -in_range(lambda: evaluate(network, loss, X, X, weight), who)
+        X, caller = self._table(X, keep_memmap=True), type(self).__name__
+        self.loss_.check_target(X)
+        weight = None if sample_weight is None else normalized_weights(sample_weight, len(X), caller)
+        return -check_finite(evaluate(network, self.loss_, X, X, weight), caller)
 
     def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
         """The terms of the loss that fit minimises on X, for `check_gradients` and for your own loop.
@@ -252,9 +250,8 @@ class AE(Estimator):
     def export(self, path: str | os.PathLike[str]) -> None:
         export_network(path, self._learned("network_"), self.loss_, denoises=isinstance(self, DAE))
 
-    def _woken(self: Self) -> Self:
+    def _after_load(self) -> None:
         self._adopt(self.training_)
-        return self
 
     def _corruption(self) -> Corruption | None:
         return None
@@ -269,17 +266,19 @@ class AE(Estimator):
 
     def _build(self, d: int, dtype: DTypeLike, loss: Loss, rng: np.random.Generator) -> Sequential:
         """Encoder and decoder, end to end."""
-        who = type(self).__name__
+        caller = type(self).__name__
         if self.encoder is not None or self.decoder is not None:
-            network = copied(self.encoder, self.decoder, d, dtype=dtype, who=who)
+            network = copied(self.encoder, self.decoder, d, dtype=dtype, caller=caller)
         else:
-            output = as_member(self.output, Activation, ACTIVATIONS, who, "output")
+            output = resolve(self.output, Activation, ACTIVATIONS, caller, "output")
             output = Identity() if isinstance(loss, BCE) and isinstance(output, Sigmoid) else output
-            network = mirrored(d, self.hidden, self.latent_dim, self.activation, output, dtype=dtype, rng=rng, who=who)
+            network = mirrored(
+                d, self.hidden, self.latent_dim, self.activation, output, dtype=dtype, rng=rng, caller=caller
+            )
         if isinstance(loss, BCE) and isinstance(network.last, Activation) and not isinstance(network.last, Identity):
             raise ValueError(
-                f"{who} expected a network that ends in logits for BCE, which applies the sigmoid itself, got one that "
-                f"ends in {network.last!r}: leave that out, or choose another loss."
+                f"{caller} expected a network that ends in logits for BCE, which applies the sigmoid itself, got one "
+                f"that ends in {network.last!r}: leave that out, or choose another loss."
             )
         return network
 

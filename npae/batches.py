@@ -24,9 +24,8 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike, mapped
+from npae.estimator.validation import as_table, normalized_weights
 from npae.losses import Loss
-from npae.validation import as_table, as_weights
-from npae.weights import mean_one
 
 LARGE = 2**30  # bytes of a memory map beyond which its rows are not read one by one
 BLOCK = 2**20  # bytes of such a map that are read in one go
@@ -108,18 +107,18 @@ class Converted(Itself, Table):
 class Stream(Itself):
     """What an iterable of arrays yields, each a batch (n, d), checked as it comes."""
 
-    def __init__(self, source: Iterable[ArrayLike], loss: Loss, who: str, passes: int, **form: Any) -> None:
-        self.source, self.loss, self.who = source, loss, who
+    def __init__(self, source: Iterable[ArrayLike], loss: Loss, caller: str, passes: int, **form: Any) -> None:
+        self.source, self.loss, self.caller = source, loss, caller
         self.iterator: Iterator[ArrayLike] | None = iter(source)
         if self.iterator is source and passes > 1:
             raise TypeError(
-                f"{who} expected an iterable of batches that can be run through {passes} times, once an epoch, got "
+                f"{caller} expected an iterable of batches that can be run through {passes} times, once an epoch, got "
                 f"{source!r}, which is used up after the first: pass an object whose __iter__ begins anew."
             )
         self.steps = len(source) if isinstance(source, Sized) else None
         first = next(self._checked(self.iterator, **form), None)
         if first is None:
-            raise ValueError(f"{who} expected at least one batch, got none from {source!r}: pass some data.")
+            raise ValueError(f"{caller} expected at least one batch, got none from {source!r}: pass some data.")
         self.first: Array = first
         self.width, self.dtype = self.first.shape[1], self.first.dtype
 
@@ -135,13 +134,13 @@ class Stream(Itself):
 
     def _checked(self, source: Iterable[ArrayLike], **form: Any) -> Iterator[Array]:
         for number, batch in enumerate(source, start=1):
-            x = as_table(batch, self.who, name=f"batch {number}", **form)
+            x = as_table(batch, self.caller, name=f"batch {number}", **form)
             self.loss.check_target(x)
             yield x
 
 
 def batches_of(
-    X: Any, sample_weight: Any, loss: Loss, who: str, *, batch_size: int, passes: int, **form: Any
+    X: Any, sample_weight: Any, loss: Loss, caller: str, *, batch_size: int, passes: int, **form: Any
 ) -> Batches:
     """The batches of a table, a memory map or an iterable, checked; `form` is the width and the dtype, if known.
 
@@ -150,16 +149,16 @@ def batches_of(
     if is_stream(X):
         if sample_weight is not None:
             raise ValueError(
-                f"{who} expected no sample_weight with an iterable of batches, got one: weights belong to the rows "
+                f"{caller} expected no sample_weight with an iterable of batches, got one: weights belong to the rows "
                 "of a table, so pass X as one array (a memory map, if it is large)."
             )
-        return Stream(X, loss, who, passes, **form)
-    table = as_table(X, who, maps_stay=True, **form)
+        return Stream(X, loss, caller, passes, **form)
+    table = as_table(X, caller, keep_memmap=True, **form)
     loss.check_target(table)
-    dtype = as_table(table[:1], who, **form).dtype
+    dtype = as_table(table[:1], caller, **form).dtype
     weight = None
     if sample_weight is not None:
-        weight = mean_one(as_weights(sample_weight, len(table), who)).astype(dtype)
+        weight = normalized_weights(sample_weight, len(table), caller).astype(dtype)
     if table.dtype != dtype or not table.flags.c_contiguous:
         return Converted(table, batch_size, weight, dtype)
     return Table(table, batch_size, weight)

@@ -17,10 +17,9 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, aligned
+from npae.estimator.validation import check_finite
 from npae.layers import Layer, Sequential, parts
 from npae.losses import Loss
-from npae.validation import finite
-from npae.weights import mean_one
 
 ROWS_AT_A_TIME = 256
 
@@ -34,22 +33,22 @@ def only_kernels(*whole: Any) -> bool:
     return all(vars(type(part)).get("only_kernels", False) for part in every)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, weight: Array | None = None) -> float:
-    """The mean loss of the network's outputs for `inputs` against `targets`; with `weight` (n,) that of its rows."""
+    """The mean loss of the network's outputs for `inputs` against `targets`, weighted by `weight` (n,) of mean 1."""
 
     def value(x: Array, t: Array, *w: Array) -> Array:
         return loss.value_and_gradient(network.forward(x), t, w[0].reshape(-1) if w else None)[0]
 
     tables, total = [inputs, targets], 0.0
     if weight is not None:
-        weight = mean_one(weight)
         tables.append(weight[:, None])
     for rows, mean in _in_blocks(value, only_kernels(network, loss), network.dtype, *tables):
         total += float(mean) * len(inputs[rows])
     return total / len(inputs)
 
 
-def in_blocks(function: Callable[[Array], Array], X: Array, dtype: np.dtype[Any], who: str, *parts: Any) -> Array:
+def in_blocks(function: Callable[[Array], Array], X: Array, dtype: np.dtype[Any], caller: str, *parts: Any) -> Array:
     """function(X) for a function of rows of that dtype, with no more than ROWS_AT_A_TIME of them in flight.
 
     `parts` are what the function is made of; if these are `only_kernels`, it is recorded. Raises RuntimeError if a
@@ -57,12 +56,12 @@ def in_blocks(function: Callable[[Array], Array], X: Array, dtype: np.dtype[Any]
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if len(X) <= ROWS_AT_A_TIME:
-            return finite(function(X.astype(dtype, copy=False)), who)
+            return check_finite(function(X.astype(dtype, copy=False)), caller)
         Y = np.empty(0)
         for rows, y in _in_blocks(function, only_kernels(*parts), dtype, X):
             if rows.start == 0:
                 Y = aligned((len(X), *y.shape[1:]), y.dtype)
-            kernels.of(y).copy(finite(y, who), out=Y[rows])  # looked at here, where it still is in a cache
+            kernels.of(y).copy(check_finite(y, caller), out=Y[rows])  # looked at here, where it still is in a cache
     return Y
 
 

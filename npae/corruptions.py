@@ -16,7 +16,8 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike, RandomState
-from npae.validation import as_generator, as_numbers, as_pair_of, as_real
+from npae.estimator.arguments import as_generator, as_pair_of, as_real
+from npae.estimator.validation import as_numbers
 
 Corruption: TypeAlias = "Callable[[Array, np.random.Generator], Array]"
 
@@ -172,10 +173,10 @@ def corrupt(corruption: Corruption, x: Array, rng: np.random.Generator) -> Array
     return noisy
 
 
-def _check_rising(pair: tuple[float, float], who: str, name: str) -> None:
-    low, high = as_pair_of(pair, who, name, "two numbers", "(0, 1)")
-    if as_real(low, who, name) >= as_real(high, who, name):
-        raise ValueError(f"{who} expected {name} as two rising numbers, got {pair!r}: put the smaller one first.")
+def _check_rising(pair: tuple[float, float], caller: str, name: str) -> None:
+    low, high = as_pair_of(pair, caller, name, "two numbers", "(0, 1)")
+    if as_real(low, caller, name) >= as_real(high, caller, name):
+        raise ValueError(f"{caller} expected {name} as two rising numbers, got {pair!r}: put the smaller one first.")
 
 
 CORRUPTIONS: dict[str, Callable[[], Corruption]] = {

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 
 from npae.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from npae.arrays import Array
+from npae.estimator.arguments import as_path
 from npae.files import write_whole
 from npae.layers import Dense, Layer, Sequential
 from npae.losses import BCE, Loss
-from npae.validation import as_path
 
 _COLUMNS = 100
 

@@ -18,7 +18,9 @@ import numpy as np
 
 from npae.batches import Batches, batches_of
 from npae.corruptions import corrupt
-from npae.frames import check_names, column_names
+from npae.estimator.arguments import as_count, as_dtype, as_flag, as_generator, as_path, resolve
+from npae.estimator.dataframes import check_names, column_names
+from npae.estimator.validation import as_table
 from npae.history import Training
 from npae.layers import Sequential
 from npae.losses import LOSSES, Loss
@@ -27,7 +29,6 @@ from npae.parameter import flatten
 from npae.persistence import check_savable, save
 from npae.progress import Progress
 from npae.training import train
-from npae.validation import as_count, as_dtype, as_flag, as_generator, as_member, as_path, as_table
 
 Callback: TypeAlias = "Callable[[Any, int, dict[str, float]], object]"
 """Called as callback(model, epoch, logs); True ends training."""
@@ -46,33 +47,33 @@ def learn(
     checkpoint_every: Any = 1,
 ) -> None:
     """Train an `AE` for that many more epochs, or, where that is None, until `model.epochs` are done in all."""
-    who, before = type(model).__name__, dict(vars(model))
-    planned = as_count(model.epochs, who, "epochs", at_least=0)
-    batch_size = as_count(model.batch_size, who, "batch_size")
-    patience = None if model.patience is None or epochs else as_count(model.patience, who, "patience")
-    optimizer = as_member(model.optimizer, Optimizer, OPTIMIZERS, who, "optimizer")
+    caller, before = type(model).__name__, dict(vars(model))
+    planned = as_count(model.epochs, caller, "epochs", at_least=0)
+    batch_size = as_count(model.batch_size, caller, "batch_size")
+    patience = None if model.patience is None or epochs else as_count(model.patience, caller, "patience")
+    optimizer = resolve(model.optimizer, Optimizer, OPTIMIZERS, caller, "optimizer")
     corruption = model._corruption()
-    watchers, (path, every) = as_callbacks(callbacks, who), as_checkpoint(checkpoint, checkpoint_every, who)
+    watchers, (path, every) = as_callbacks(callbacks, caller), as_checkpoint(checkpoint, checkpoint_every, caller)
 
-    verbose = None if model.verbose is None else as_flag(model.verbose, who, "verbose")
+    verbose = None if model.verbose is None else as_flag(model.verbose, caller, "verbose")
 
-    old: Training | None = copy.deepcopy(before.get("training_")) if as_flag(resume, who, "resume") else None
-    loss = old.loss if old else as_member(model.loss, Loss, LOSSES, who, "loss")
+    old: Training | None = copy.deepcopy(before.get("training_")) if as_flag(resume, caller, "resume") else None
+    loss = old.loss if old else resolve(model.loss, Loss, LOSSES, caller, "loss")
     done = len(old.history.loss) if old else 0
     until = done + epochs if epochs else planned
-    names = column_names(X, who)
+    names = column_names(X, caller)
     if old:
-        check_names(X, before.get("feature_names_in_"), who)
-    form = {"width": model.n_features_in_, "dtype": old.network.dtype} if old else _form(model, who)
-    batches = batches_of(X, sample_weight, loss, who, batch_size=batch_size, passes=until - done, **form)
+        check_names(X, before.get("feature_names_in_"), caller)
+    form = {"width": model.n_features_in_, "dtype": old.network.dtype} if old else _form(model, caller)
+    batches = batches_of(X, sample_weight, loss, caller, batch_size=batch_size, passes=until - done, **form)
     V = None
     if validation is not None:
-        check_names(validation, names, who, "validation")
-        V = as_table(validation, who, name="validation", width=batches.width, dtype=batches.dtype)
+        check_names(validation, names, caller, "validation")
+        V = as_table(validation, caller, name="validation", width=batches.width, dtype=batches.dtype)
         loss.check_target(V)
     if (patience and V is None) or (V is not None and old and len(old.history.validation_loss) < done):
         raise ValueError(
-            f"{who} expected validation data in every epoch (patience={patience}), got some epochs without: "
+            f"{caller} expected validation data in every epoch (patience={patience}), got some epochs without: "
             "pass fit(X, validation=...) from the first epoch on."
         )
     training = old.resumed(optimizer) if old else _begun(model, batches, loss, optimizer, planned)
@@ -86,7 +87,7 @@ def learn(
     if path is not None:
         check_savable(model)
     if not old:
-        as_generator(model.random_state, who).spawn(4)  # yours moves on only now that nothing can be refused any more
+        as_generator(model.random_state, caller).spawn(4)  # advance the caller's generator after all validation
 
     model._adopt(training)
     model._remember(batches.width, names)
@@ -107,9 +108,9 @@ def learn(
         watch.progress.stopped(f"{training.history.stopped}: the model keeps what it has learned")
 
 
-def _form(model: Any, who: str) -> dict[str, Any]:
+def _form(model: Any, caller: str) -> dict[str, Any]:
     """What X must be: of any width and dtype, unless `dtype` or networks of your own say more."""
-    dtype, width = None if model.dtype is None else as_dtype(model.dtype, who), None
+    dtype, width = None if model.dtype is None else as_dtype(model.dtype, caller), None
     if isinstance(model.encoder, Sequential):
         own = model.encoder.parameters()
         width, dtype = model.encoder.n_in, own[0].value.dtype if dtype is None and own else dtype
@@ -153,26 +154,26 @@ class Watch:
         return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
 
 
-def as_callbacks(callbacks: Any, who: str) -> list[Callback]:
+def as_callbacks(callbacks: Any, caller: str) -> list[Callback]:
     """A list of callables, from several or from one."""
     several = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     for callback in several:
         if not callable(callback) or isinstance(callback, type):
             raise TypeError(
-                f"{who} expected callbacks as functions (model, epoch, logs), got {callback!r}: "
+                f"{caller} expected callbacks as functions (model, epoch, logs), got {callback!r}: "
                 "pass a list of functions."
             )
     return several
 
 
-def as_checkpoint(path: Any, every: Any, who: str) -> tuple[str | None, int]:
+def as_checkpoint(path: Any, every: Any, caller: str) -> tuple[str | None, int]:
     """Where to save and how often, once the folder is known to be there."""
-    every = as_count(every, who, "checkpoint_every")
+    every = as_count(every, caller, "checkpoint_every")
     if path is None:
         return None, every
-    path = as_path(path, who, "checkpoint")
+    path = as_path(path, caller, "checkpoint")
     if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise ValueError(
-            f"{who} expected checkpoint as a file in a folder that exists, got {path!r}: make the folder first."
+            f"{caller} expected checkpoint as a file in a folder that exists, got {path!r}: make the folder first."
         )
     return path, every

@@ -32,8 +32,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from npae.arrays import Array, ArrayLike, RandomState
+from npae.estimator.arguments import as_count, as_flag, as_generator, as_real
+from npae.estimator.validation import as_table
 from npae.parameter import Parameter
-from npae.validation import as_count, as_flag, as_generator, as_real, as_table
 
 TOLERANCE = {"central": 1e-7, "complex": 1e-12}
 STEP = {"central": 1e-5, "complex": 1e-20}
@@ -214,15 +215,15 @@ def check_gradients(
     >>> report.passed, [c.name for c in report.comparisons]
     (True, ['input', 'W', 'b'])
     """
-    who = "check_gradients"
+    caller = "check_gradients"
     if not isinstance(method, str) or method not in ("central", "complex"):
-        raise ValueError(f"{who} expected method 'central' or 'complex', got {method!r}: choose one of these.")
-    verbose = as_flag(verbose, who, "verbose")
-    limit = None if max_elements is None else as_count(max_elements, who, "max_elements")
-    h = as_real(STEP[method] if step is None else step, who, "step", low=0, without=0)
-    tolerance = as_real(TOLERANCE[method] if tolerance is None else tolerance, who, "tolerance", low=0)
-    rng = as_generator(random_state, who).spawn(1)[0]  # lest v be the very numbers of an x drawn with the same seed
-    x = as_table(x, who, name="x", dtype=np.float64)
+        raise ValueError(f"{caller} expected method 'central' or 'complex', got {method!r}: choose one of these.")
+    verbose = as_flag(verbose, caller, "verbose")
+    limit = None if max_elements is None else as_count(max_elements, caller, "max_elements")
+    h = as_real(STEP[method] if step is None else step, caller, "step", low=0, without=0)
+    tolerance = as_real(TOLERANCE[method] if tolerance is None else tolerance, caller, "tolerance", low=0)
+    rng = as_generator(random_state, caller).spawn(1)[0]  # lest v be the very numbers of an x drawn with the same seed
+    x = as_table(x, caller, name="x", dtype=np.float64)
     network, loss, x, target = _problem(model, x, loss, target, rng)
     parameters = network.parameters()
 
@@ -238,7 +239,7 @@ def check_gradients(
     home = branches()
     if method == "complex":
         if home:
-            raise ValueError(f"{who} expected an analytic model for the complex step, got kinks: use 'central'.")
+            raise ValueError(f"{caller} expected an analytic model for the complex step, got kinks: use 'central'.")
         x = x.astype(complex)
         for p in parameters:
             p.value = p.value.astype(complex)
@@ -288,12 +289,12 @@ def _problem(
     model: Any, x: Array, loss: Any, target: Any, rng: np.random.Generator
 ) -> tuple[Differentiable, Any, Array, Array | None]:
     """A float64 copy of the network, and the loss, input and target that make a number of it."""
-    who = "check_gradients"
+    caller = "check_gradients"
     network: Differentiable
     if hasattr(model, "objective"):  # an estimator: the very loss that its fit minimises
         if loss is not None or target is not None:
             raise ValueError(
-                f"{who} expected no loss and no target for {type(model).__name__}, which has its own, got one: "
+                f"{caller} expected no loss and no target for {type(model).__name__}, which has its own, got one: "
                 "check model.network_ to choose them."
             )
         network, loss, x, target = model.objective(x, rng)
@@ -303,17 +304,17 @@ def _problem(
         network = model
     else:
         raise TypeError(
-            f"{who} expected a layer, a loss or a fitted estimator, got {type(model).__name__}: "
+            f"{caller} expected a layer, a loss or a fitted estimator, got {type(model).__name__}: "
             "give it `forward`, `backward` and `parameters`."
         )
     if loss is not None and (not callable(loss) or isinstance(loss, type)):
-        raise TypeError(f"{who} expected loss as an object such as npae.MSE(), got {loss!r}: pass one.")
+        raise TypeError(f"{caller} expected loss as an object such as npae.MSE(), got {loss!r}: pass one.")
     if (loss is None) != (target is None):
         raise ValueError(
-            f"{who} expected a loss and its target together, got loss {loss!r} and target {type(target).__name__}: "
+            f"{caller} expected a loss and its target together, got loss {loss!r} and target {type(target).__name__}: "
             "pass both or none."
         )
-    t = None if target is None else as_table(target, who, name="target", dtype=np.float64)
+    t = None if target is None else as_table(target, caller, name="target", dtype=np.float64)
     network = copy.deepcopy(network)
     for p in network.parameters():
         p.value, p.grad = p.value.astype(np.float64), np.zeros(p.value.shape)

@@ -26,9 +26,10 @@ from numpy.typing import DTypeLike
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
+from npae.estimator.arguments import as_count, as_dtype, as_generator
+from npae.estimator.validation import as_gradient, as_input
 from npae.initializers import INITIALIZERS
 from npae.parameter import Parameter, check_distinct
-from npae.validation import as_count, as_dtype, as_generator, as_gradient, as_input
 
 
 class Layer:

@@ -28,8 +28,9 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, ArrayLike
-from npae.validation import as_count, as_image_shape, as_pair, as_real, as_weights, check_range
-from npae.weights import mean_one, weighted_by_row
+from npae.estimator.arguments import as_count, as_image_shape, as_real
+from npae.estimator.validation import as_pair, check_range, normalized_weights
+from npae.weights import weighted_by_row
 
 
 class Loss:
@@ -58,12 +59,11 @@ class Loss:
         Raises
         ------
         TypeError, ValueError
-            If the arrays hold no numbers, differ in shape, are empty, the target is out of range, or the weights are
-            not n finite numbers >= 0, one of them positive.
+            If an array is empty or not numeric, shapes differ, the target is out of range, or a weight is negative.
         """
         p, t = as_pair(prediction, target, type(self).__name__)
         self.check_target(t)
-        w = None if sample_weight is None else mean_one(as_weights(sample_weight, len(p), type(self).__name__))
+        w = None if sample_weight is None else normalized_weights(sample_weight, len(p), type(self).__name__)
         value, grad = self.value_and_gradient(p, t, None if w is None else w.astype(t.dtype))
         return np.asarray(value).item(), grad
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npae.activations import ACTIVATIONS, Activation, Identity
+from npae.estimator.arguments import as_count, resolve
 from npae.layers import Dense, Layer, Sequential
-from npae.validation import as_count, as_member
 
 
 def mirrored(
@@ -32,7 +32,7 @@ def mirrored(
     *,
     dtype: DTypeLike,
     rng: np.random.Generator,
-    who: str = "mirrored",
+    caller: str = "mirrored",
 ) -> Sequential:
     """Sequential(encoder, decoder) for data of `n_features` columns.
 
@@ -45,12 +45,12 @@ def mirrored(
     Sequential(Dense(32, 128), ReLU(), Dense(128, 784), Sigmoid())
     """
     if isinstance(hidden, Iterator):  # the next fit would find it empty
-        raise TypeError(f"{who} expected hidden as widths to keep, got {hidden!r}: pass a tuple.")
+        raise TypeError(f"{caller} expected hidden as widths to keep, got {hidden!r}: pass a tuple.")
     inner: Any = hidden if isinstance(hidden, Iterable) else (hidden,)
-    widths = [n_features, *(as_count(h, who, "each width in hidden") for h in inner)]
-    widths.append(as_count(latent_dim, who, "latent_dim"))
-    between = as_member(activation, Activation, ACTIVATIONS, who, "activation")
-    last = as_member(output, Activation, ACTIVATIONS, who, "output")
+    widths = [n_features, *(as_count(h, caller, "each width in hidden") for h in inner)]
+    widths.append(as_count(latent_dim, caller, "latent_dim"))
+    between = resolve(activation, Activation, ACTIVATIONS, caller, "activation")
+    last = resolve(output, Activation, ACTIVATIONS, caller, "output")
     encoder = _stack(widths, between, dtype, rng)
     decoder = _stack(widths[::-1], between, dtype, rng)
     if not isinstance(last, Identity):
@@ -58,24 +58,24 @@ def mirrored(
     return Sequential(Sequential(*encoder), Sequential(*decoder))
 
 
-def copied(encoder: Any, decoder: Any, n_features: int, *, dtype: DTypeLike, who: str = "copied") -> Sequential:
+def copied(encoder: Any, decoder: Any, n_features: int, *, dtype: DTypeLike, caller: str = "copied") -> Sequential:
     """Sequential(encoder, decoder) of copies in the given dtype, once the two are known to fit the data.
 
     Raises TypeError or ValueError if they are not two `Sequential`s, or do not fit.
     """
     if not (isinstance(encoder, Sequential) and isinstance(decoder, Sequential)):
         raise TypeError(
-            f"{who} expected encoder and decoder both as Sequential, got {encoder!r} and {decoder!r}: "
+            f"{caller} expected encoder and decoder both as Sequential, got {encoder!r} and {decoder!r}: "
             "pass both or none."
         )
     network = Sequential(*copy.deepcopy((encoder, decoder)))
     if network.n_out not in (n_features, None):
         raise ValueError(
-            f"{who} expected a decoder that returns the {n_features} columns of X, got {decoder!r} with "
+            f"{caller} expected a decoder that returns the {n_features} columns of X, got {decoder!r} with "
             f"{network.n_out} outputs: make its last width {n_features}."
         )
     if not network.parameters():
-        raise ValueError(f"{who} expected layers that learn, got {network!r}: put a Dense into it.")
+        raise ValueError(f"{caller} expected layers that learn, got {network!r}: put a Dense into it.")
     for p in network.parameters():
         p.value, p.grad = p.value.astype(dtype), p.grad.astype(dtype)
     return network

@@ -23,9 +23,9 @@ import numpy as np
 
 from npae import kernels
 from npae.arrays import Array, aligned
+from npae.estimator.arguments import as_count, as_flag, as_real
 from npae.parameter import Parameter
 from npae.schedules import Constant, Schedule
-from npae.validation import as_count, as_flag, as_real
 
 
 @dataclass
@@ -103,14 +103,14 @@ class Optimizer:
         return self.learning_rate(min(1.0, state.done / last) if last else 0.0)
 
     def _state(self, parameters: Sequence[Parameter], steps: int | None, moments: int, numbers: int) -> State:
-        who = type(self).__name__
-        _check_parameters(parameters, f"{who}.init")
+        caller = type(self).__name__
+        _check_parameters(parameters, f"{caller}.init")
         if steps is not None:
-            as_count(steps, f"{who}.init", "steps", at_least=0)
+            as_count(steps, f"{caller}.init", "steps", at_least=0)
         elif isinstance(self.learning_rate, Schedule) and not isinstance(self.learning_rate, Constant):
             raise ValueError(
-                f"{who}.init expected the number of steps for {self.learning_rate}, got None: pass steps=..., or, in a "
-                "fit, batches whose __len__ is known."
+                f"{caller}.init expected the number of steps for {self.learning_rate}, got None: pass steps=..., "
+                "or, in a fit, batches whose __len__ is known."
             )
         m = [tuple(aligned(p.value.shape, p.value.dtype, fill=0) for _ in range(moments)) for p in parameters]
         return State(0, steps, m, np.zeros(numbers))
@@ -237,9 +237,9 @@ class Adam(Optimizer):
             kernels.of(p.value, p.grad).adam(p.value, p.grad, m, v, state.numbers)
 
 
-def _check_parameters(parameters: Sequence[Parameter], who: str) -> None:
+def _check_parameters(parameters: Sequence[Parameter], caller: str) -> None:
     if not isinstance(parameters, list | tuple) or not all(isinstance(p, Parameter) for p in parameters):
-        raise TypeError(f"{who} expected a list of parameters, got {parameters!r}: pass network.parameters(), say.")
+        raise TypeError(f"{caller} expected a list of parameters, got {parameters!r}: pass network.parameters(), say.")
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}

@@ -56,7 +56,7 @@ class Parameter:
         return f"Parameter({self.name!r}, {self.value.shape}, {self.value.dtype})"
 
 
-def check_distinct(parameters: Sequence[Parameter], who: str) -> None:
+def check_distinct(parameters: Sequence[Parameter], caller: str) -> None:
     """Raise ValueError if a parameter stands there twice: each backward pass would overwrite the gradient of the other.
 
     Example
@@ -69,7 +69,7 @@ def check_distinct(parameters: Sequence[Parameter], who: str) -> None:
         return
     twice = next(p for i, p in enumerate(parameters) if any(p is q for q in parameters[:i]))
     raise ValueError(
-        f"{who} expected each parameter once, got {twice!r} twice: layers cannot share a parameter, since each "
+        f"{caller} expected each parameter once, got {twice!r} twice: layers cannot share a parameter, since each "
         "backward overwrites its gradient: give every layer its own."
     )
 

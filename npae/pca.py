@@ -21,9 +21,10 @@ from numpy.typing import DTypeLike
 
 from npae.arrays import Array, ArrayLike
 from npae.estimator import Estimator
+from npae.estimator.arguments import as_count, as_dtype
+from npae.estimator.dataframes import column_names
+from npae.estimator.validation import as_table, as_weights, check_finite
 from npae.exporting import export_pca
-from npae.frames import column_names
-from npae.validation import as_count, as_dtype, as_table, as_weights, in_range
 
 
 @dataclass(eq=False, repr=False)
@@ -95,18 +96,19 @@ class PCA(Estimator):
                 "ask for fewer components or pass more data."
             )
         n = float(len(X)) if w is None else w.sum()
-        mean = in_range(lambda: X.mean(axis=0, dtype=np.float64) if w is None else np.average(X, 0, w), "PCA")
-        centred = in_range(lambda: (X - mean) if w is None else np.sqrt(w)[:, None] * (X - mean), "PCA")
-        # X - mean = Q R with orthonormal Q, so R alone has the singular values and the V of X - mean.
-        R = np.linalg.qr(centred, mode="r")
-        _, singular_values, V = np.linalg.svd(R, full_matrices=False)
-        V *= np.sign(V[np.arange(len(V)), np.abs(V).argmax(axis=1)])[:, None]
-        if self.n_components is None:  # beyond the data's own directions V is arbitrary
-            rounding = np.hypot(singular_values[0], np.sqrt(n) * np.linalg.norm(mean)) * np.finfo(np.float64).eps
-            k = max(1, int((singular_values > max(X.shape) * rounding).sum()))
-        variance = in_range(lambda: singular_values**2 / max(1.0, n - 1), "PCA")
-        whole = variance.sum()
-        explained = in_range(lambda: variance[:k].astype(X.dtype), "PCA")
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = check_finite(X.mean(axis=0, dtype=np.float64) if w is None else np.average(X, 0, w), "PCA")
+            centred = check_finite((X - mean) if w is None else np.sqrt(w)[:, None] * (X - mean), "PCA")
+            # X - mean = Q R with orthonormal Q, so R alone has the singular values and the V of X - mean.
+            R = np.linalg.qr(centred, mode="r")
+            _, singular_values, V = np.linalg.svd(R, full_matrices=False)
+            V *= np.sign(V[np.arange(len(V)), np.abs(V).argmax(axis=1)])[:, None]
+            if self.n_components is None:  # beyond the data's own directions V is arbitrary
+                rounding = np.hypot(singular_values[0], np.sqrt(n) * np.linalg.norm(mean)) * np.finfo(np.float64).eps
+                k = max(1, int((singular_values > max(X.shape) * rounding).sum()))
+            variance = check_finite(singular_values**2 / max(1.0, n - 1), "PCA")
+            whole = variance.sum()
+            explained = check_finite(variance[:k].astype(X.dtype), "PCA")
         self.mean_, self.components_ = mean.astype(X.dtype), V[:k].astype(X.dtype)
         self.explained_variance_ = explained
         self.explained_variance_ratio_ = (variance[:k] / whole if whole > 0 else np.zeros(k)).astype(X.dtype)
@@ -120,7 +122,8 @@ class PCA(Estimator):
         """
         V: Array = self._learned("components_")
         X = self._table(X)
-        return in_range(lambda: (X - self.mean_) @ V.T, "PCA")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return check_finite((X - self.mean_) @ V.T, "PCA")
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = z V + mean, shape (n, d).
@@ -129,7 +132,8 @@ class PCA(Estimator):
         """
         V: Array = self._learned("components_")
         Z = as_table(Z, "PCA", name="Z", width=len(V), dtype=V.dtype)
-        return in_range(lambda: Z @ V + self.mean_, "PCA")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return check_finite(Z @ V + self.mean_, "PCA")
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
         """Minus the mean squared reconstruction error of X: higher is better. `y` is ignored.
@@ -139,12 +143,9 @@ class PCA(Estimator):
         V: Array = self._learned("components_")
         X = self._table(X)
         w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
-
-        def error() -> float:
+        with np.errstate(over="ignore", invalid="ignore"):
             squares = np.square((X - self.mean_) @ V.T @ V + self.mean_ - X)
-            return float(np.average(squares.mean(axis=1, dtype=np.float64), weights=w))
-
-        return -in_range(error, "PCA")
+            return -check_finite(float(np.average(squares.mean(axis=1, dtype=np.float64), weights=w)), "PCA")
 
     def export(self, path: str | os.PathLike[str]) -> None:
         export_pca(path, self._learned("mean_"), self.components_)

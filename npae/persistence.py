@@ -24,6 +24,7 @@ import numpy as np
 from npae import archive
 from npae.arrays import Array
 from npae.estimator import Estimator
+from npae.estimator.arguments import as_path
 from npae.files import write_whole
 from npae.history import History, Training
 from npae.layers import Sequential
@@ -31,7 +32,6 @@ from npae.losses import SSIM, Loss
 from npae.packing import Packer, Unpacker
 from npae.parameter import Parameter, flatten
 from npae.pca import PCA
-from npae.validation import as_path
 
 _AE = ["network_", "loss_", "history_", "training_"]
 _PCA = ["components_", "mean_", "explained_variance_", "explained_variance_ratio_"]
@@ -146,7 +146,7 @@ def _model(contents: dict[str, Any], arrays: dict[str, Array]) -> Estimator:
     _check(model)
     if "training_" in vars(model):
         _check_training(vars(model)["training_"])
-    model._woken()
+    model._after_load()
     if archive.header_text(*_described(model)) != archive.header_text(contents, arrays):
         raise ValueError("a header that npae.save would not write for this model")
     return model

@@ -23,9 +23,10 @@ import numpy as np
 
 from npae.arrays import Array, ArrayLike
 from npae.autoencoder import AE
+from npae.estimator.arguments import as_count, as_image_shape, as_path, as_real
+from npae.estimator.validation import as_numbers, as_table
 from npae.layers import Dense, parts
 from npae.pca import PCA
-from npae.validation import as_count, as_image_shape, as_numbers, as_path, as_real, as_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,10 +46,10 @@ __all__ = [
     "interpolation",
     "latent_grid",
     "latent_scatter",
-    "quiet",
     "reconstructions",
     "save",
     "spectrogram",
+    "style_axes",
 ]
 
 # Three of the eight colours that everyone can tell apart (Okabe and Ito, 2008, "Color universal design").
@@ -96,9 +97,9 @@ def save(fig: Figure, path: str | os.PathLike[str]) -> None:
     print(f"wrote {path}")
 
 
-def quiet(ax: Axes, title: str = "", x: str = "", y: str = "") -> Axes:
+def style_axes(ax: Axes, title: str = "", x: str = "", y: str = "") -> Axes:
     """The look of every plot: a small title, named axes, no frame around."""
-    _check_axes(ax, "quiet")
+    _check_axes(ax, "style_axes")
     ax.set_title(title)
     ax.set_xlabel(x, fontsize=9)
     ax.set_ylabel(y, fontsize=9)
@@ -263,7 +264,7 @@ def latent_scatter(model: AE | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -
         placed = np.vstack([placed, place])
         white = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
         ax.text(place[0], place[1], str(kind), fontsize=9, ha="center", va="center", bbox=white)
-    return quiet(ax, x="$z_1$", y="$z_2$")
+    return style_axes(ax, x="$z_1$", y="$z_2$")
 
 
 def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shape: tuple[int, int] = (28, 28)) -> Axes:
@@ -285,7 +286,7 @@ def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shap
     dx, dy = ((span or 1.0) / 2 / max(1, n - 1) for span in (right - left, top - bottom))  # from an image's centre
     sheet = _levels(_sheet(list(images.reshape(n, n, -1)), image_shape, gap=0))
     ax.imshow(sheet, extent=(left - dx, right + dx, bottom - dy, top + dy), aspect="auto", **_GREYS)
-    return quiet(ax, x="$z_1$", y="$z_2$")
+    return style_axes(ax, x="$z_1$", y="$z_2$")
 
 
 # --- training ----------------------------------------------------------------------------------------------------
@@ -301,7 +302,7 @@ def history(model: AE, ax: Axes) -> Axes:
     if h.validation_loss:
         ax.plot(epochs, h.validation_loss, "--", color=ORANGE, label="validation")
         ax.legend(frameon=False, fontsize=8)
-    return quiet(ax, x="epoch", y=f"{type(model.loss_).__name__} per element")
+    return style_axes(ax, x="epoch", y=f"{type(model.loss_).__name__} per element")
 
 
 # --- sound -------------------------------------------------------------------------------------------------------
@@ -333,28 +334,28 @@ def spectrogram(x: ArrayLike, ax: Axes, rate: float = 8000) -> Axes:
     ax.imshow(
         decibels, "magma", vmin=-60, vmax=0, origin="lower", aspect="auto", interpolation="nearest", extent=extent
     )
-    return quiet(ax, x="time (s)", y="frequency (kHz)")
+    return style_axes(ax, x="time (s)", y="frequency (kHz)")
 
 
 # --- how they are made -------------------------------------------------------------------------------------------
 
 
-def _check_axes(ax: Any, who: str) -> None:
+def _check_axes(ax: Any, caller: str) -> None:
     if not (hasattr(ax, "imshow") and hasattr(ax, "spines")):
         raise TypeError(
-            f"{who} expected ax as Axes of matplotlib, got {ax!r:.200}: pass npae.plots.figure(6, 4).subplots(), say."
+            f"{caller} expected ax as matplotlib Axes, got {ax!r:.200}: pass npae.plots.figure(6, 4).subplots(), say."
         )
 
 
-def _check_model(model: Any, who: str, *kinds: type) -> None:
+def _check_model(model: Any, caller: str, *kinds: type) -> None:
     if not isinstance(model, kinds):
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"{who} expected model as a fitted {names}, got {model!r:.200}: pass one.")
+        raise TypeError(f"{caller} expected model as a fitted {names}, got {model!r:.200}: pass one.")
 
 
-def _row(x: ArrayLike, who: str, name: str) -> Array:
+def _row(x: ArrayLike, caller: str, name: str) -> Array:
     """x (k,) as a table of one row."""
-    return as_table(as_numbers(x, who, name)[None], who, name=f"{name}[None]")
+    return as_table(as_numbers(x, caller, name)[None], caller, name=f"{name}[None]")
 
 
 def _sheet(rows: Sequence[ArrayLike], image_shape: tuple[int, int], gap: int | None = None) -> Array:

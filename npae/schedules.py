@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from npae.validation import as_real
+from npae.estimator.arguments import as_real
 
 
 class Schedule:

@@ -2,8 +2,9 @@
 
     L = sum_i w_i L_i / sum_i w_i       over all rows
 
-Weights are first brought to mean 1. Then the loss of a batch is mean_i w_i L_i over its n rows, so that batches share
-out the loss of all rows as their lengths do, and the gradient of row i is w_i times as large.
+Weights are first divided by their mean (`normalized_weights`). Then the loss of a batch is mean_i w_i L_i over its
+n rows, so that batches share out the loss of all rows as their lengths do, and the gradient of row i is w_i
+times as large.
 
 A side room of the reading path, used by `losses.py`.
 """
@@ -18,19 +19,6 @@ from typing import Any
 import numpy as np
 
 from npae.arrays import Array
-
-
-def mean_one(weights: Array) -> Array:
-    """Weights in the same proportions, of mean 1.
-
-    Example
-    -------
-    >>> mean_one(np.array([1.0, 3.0]))
-    array([0.5, 1.5])
-    """
-    weights = weights / weights.max()  # first: the mean of denormal numbers may be 0, and a sum of large ones infinite
-    mean_one: Array = weights / weights.mean()
-    return mean_one
 
 
 def weighted_by_row(value_and_gradient: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[Array, Array]]:

@@ -302,7 +302,7 @@ if find_spec("matplotlib"):
         "latent_grid": lambda ax=AX, model=AE, X=X, n=3, shape=SHAPE: plots.latent_grid(model, X, ax, n, shape),
         "history": lambda ax=AX, model=AE: plots.history(model, ax),
         "spectrogram": lambda ax=AX, x=X[0], rate=8000: plots.spectrogram(x, ax, rate),
-        "quiet": lambda ax=AX: plots.quiet(ax),
+        "style_axes": lambda ax=AX: plots.style_axes(ax),
         "figure": lambda width=4, height=3: plots.figure(width, height),
         "save": lambda fig=FIGURE, path="never-written.png": plots.save(fig, path),
     }

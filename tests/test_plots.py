@@ -150,7 +150,7 @@ def test_a_spectrogram_shows_which_tone_sounds_when():
 
 def test_a_picture_is_written_where_it_should_be(ax, tmp_path, capsys):
     path = tmp_path / "new" / "folder" / "picture.png"
-    plots.save(plots.quiet(ax, "title", "x", "y").figure, path)
+    plots.save(plots.style_axes(ax, "title", "x", "y").figure, path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == f"wrote {path}\n"
     assert ax.title.get_fontsize() == 10

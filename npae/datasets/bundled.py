@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npae.arrays import Array
-from npae.validation import as_flag
+from npae.estimator.arguments import as_flag
 
 
 def digits(labels: bool = False) -> tuple[Array, ...]:

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from npae.arrays import Array
+from npae.estimator.arguments import as_flag
 from npae.files import write_whole
-from npae.validation import as_flag
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",

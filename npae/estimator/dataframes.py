@@ -26,7 +26,7 @@ OUTPUTS = ("default", "pandas", "polars")
 _NAMES_SHOWN = 5
 
 
-def column_names(X: Any, who: str) -> Array | None:
+def column_names(X: Any, caller: str) -> Array | None:
     """The names of the columns of X, an object array of text; None where it has none.
 
     Raises TypeError if some columns are named by text and others are not.
@@ -47,27 +47,27 @@ def column_names(X: Any, who: str) -> Array | None:
     if not all(text):
         kinds = sorted({type(name).__name__ for name in names})
         raise TypeError(
-            f"{who} expected columns that are all named by text, or none, got names of types {kinds}. Feature names "
+            f"{caller} expected columns that are all named by text, or none, got names of types {kinds}. Feature names "
             "are only supported if all input features have string names: convert them with X.columns.astype(str)."
         )
     return names
 
 
-def check_names(X: Any, fitted: Array | None, who: str, name: str = "X") -> None:
+def check_names(X: Any, fitted: Array | None, caller: str, name: str = "X") -> None:
     """Compare the columns of X with the names that `fit` has seen; a side without names is warned of.
 
     Raises ValueError if both have names and these differ.
     """
-    names = column_names(X, who)
+    names = column_names(X, caller)
     if names is None and fitted is None:
         return
     if fitted is None:
-        _warn(f"{name} has feature names, but {who} was fitted without feature names")
+        _warn(f"{name} has feature names, but {caller} was fitted without feature names")
     elif names is None:
-        _warn(f"{name} does not have valid feature names, but {who} was fitted with feature names")
+        _warn(f"{name} does not have valid feature names, but {caller} was fitted with feature names")
     elif not np.array_equal(names, fitted):
         raise ValueError(
-            f"{who} expected {name} with the columns of the fit, got others. "
+            f"{caller} expected {name} with the columns of the fit, got others. "
             "The feature names should match those that were passed during fit.\n"
             + _differences(set(names), set(fitted))
             + f"Select them by name, with {name}[model.feature_names_in_]."
@@ -104,27 +104,27 @@ def output_of(config: Mapping[str, str]) -> str:
     return output
 
 
-def library(output: str, who: str) -> Any:
+def library(output: str, caller: str) -> Any:
     """The module that makes DataFrames of the kind `output`; None for "default", which is arrays.
 
     Raises ValueError for an unknown kind, ImportError if the library is not installed.
     """
     if not isinstance(output, str) or output not in OUTPUTS:
-        raise ValueError(f"{who} expected the output as one of {OUTPUTS}, got {output!r}: choose one of these.")
+        raise ValueError(f"{caller} expected the output as one of {OUTPUTS}, got {output!r}: choose one of these.")
     if output == "default":
         return None
     try:
         return importlib.import_module(output)
     except ImportError as error:
         raise ImportError(
-            f"{who} expected {output} for its DataFrames, got no such package: "
+            f"{caller} expected {output} for its DataFrames, got no such package: "
             f"pip install {output}, or ask for transform='default'."
         ) from error
 
 
-def framed(Z: Array, X: Any, names: Array, output: str, who: str) -> Any:
+def to_dataframe(Z: Array, X: Any, names: Array, output: str, caller: str) -> Any:
     """Z as a DataFrame of the kind `output` with the given column names, and with the index of X where it has one."""
-    frames = library(output, who)
+    frames = library(output, caller)
     if frames is None:
         return Z
     if output == "polars":

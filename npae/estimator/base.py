@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import os
 import sys
 from typing import Any, ClassVar, TypeVar
@@ -21,9 +20,10 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from npae.arrays import Array, ArrayLike
-from npae.frames import check_names, framed, library, output_of
-from npae.recipes import changed, with_fields
-from npae.validation import as_dtype, as_table
+from npae.estimator.arguments import as_dtype
+from npae.estimator.dataframes import check_names, library, output_of, to_dataframe
+from npae.estimator.parameters import changed, constructor_defaults, with_fields
+from npae.estimator.validation import as_table
 
 Self = TypeVar("Self", bound="Estimator")
 
@@ -83,7 +83,9 @@ class Estimator:
     def transform(self, X: ArrayLike) -> Any:
         """The same as `encode`; a DataFrame where `set_output` asks for one."""
         Z, output = self.encode(X), output_of(self._output())
-        return Z if output == "default" else framed(Z, X, self.get_feature_names_out(), output, type(self).__name__)
+        return (
+            Z if output == "default" else to_dataframe(Z, X, self.get_feature_names_out(), output, type(self).__name__)
+        )
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """The same as `decode`."""
@@ -98,20 +100,20 @@ class Estimator:
 
         Raises RuntimeError if unfitted; ValueError if `input_features` are not the names of the columns of fit.
         """
-        who, n = type(self).__name__, self._learned("n_features_in_")
+        caller, n = type(self).__name__, self._learned("n_features_in_")
         if input_features is not None:
             names = np.asarray(input_features, dtype=object)
             if names.shape != (n,):
                 raise ValueError(
-                    f"{who} expected a name for each of its {n} columns; input_features should have length equal to "
+                    f"{caller} expected a name for each of its {n} columns; input_features should have length equal to "
                     f"number of features ({n}), got shape {names.shape}: leave them out or pass all."
                 )
             if not np.array_equal(names, vars(self).get("feature_names_in_", names)):
                 raise ValueError(
-                    f"{who} expected the names of the columns of fit, got {names[:3].tolist()}...; input_features is "
-                    "not equal to feature_names_in_: leave them out, or pass model.feature_names_in_."
+                    f"{caller} expected the names of the columns of fit, got {names[:3].tolist()}...; input_features "
+                    "is not equal to feature_names_in_: leave them out, or pass model.feature_names_in_."
                 )
-        return np.array([f"{who.lower()}{i}" for i in range(self._n_features_out)], dtype=object)
+        return np.array([f"{caller.lower()}{i}" for i in range(self._n_features_out)], dtype=object)
 
     def set_output(self: Self, *, transform: str | None = None) -> Self:
         """Let `transform` and `fit_transform` return arrays ("default") or DataFrames ("pandas", "polars").
@@ -177,11 +179,11 @@ class Estimator:
         else:
             self.feature_names_in_ = names
 
-    def _table(self, X: ArrayLike, *, maps_stay: bool = False) -> Array:
+    def _table(self, X: ArrayLike, *, keep_memmap: bool = False) -> Array:
         """X as a table with the columns of fit, by name and number, in the model's dtype (see `as_table`)."""
-        who = type(self).__name__
-        check_names(X, vars(self).get("feature_names_in_"), who)
-        return as_table(X, who, width=self.n_features_in_, dtype=self._dtype, maps_stay=maps_stay)
+        caller = type(self).__name__
+        check_names(X, vars(self).get("feature_names_in_"), caller)
+        return as_table(X, caller, width=self.n_features_in_, dtype=self._dtype, keep_memmap=keep_memmap)
 
     def _learned(self, attribute: str) -> Any:
         """What fit has learned under that name.
@@ -195,37 +197,13 @@ class Estimator:
                 f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X)."
             ) from None
 
-    def _woken(self: Self) -> Self:
-        """This model, once its attributes have been set from a file: here it sets those that follow from others."""
-        return self
+    def _after_load(self) -> None:
+        """Recompute derived attributes after loading."""
 
     def __repr__(self) -> str:
         values = ((name, getattr(self, name), default) for name, default in constructor_defaults(type(self)).items())
         changed = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
         return f"{type(self).__name__}({', '.join(changed)})"
-
-
-def constructor_defaults(kind: type[Any]) -> dict[str, Any]:
-    """The arguments of a class's constructor by name, each with its default.
-
-    A subclass may have a constructor of its own; what it passes on as **others are those of the class behind it.
-
-    Example
-    -------
-    >>> class Scaled(Estimator):
-    ...     def __init__(self, factor=2.0): self.factor = factor
-    >>> constructor_defaults(Scaled)
-    {'factor': 2.0}
-    """
-    defaults: dict[str, Any] = {}
-    for owner in kind.__mro__:
-        if "__init__" in vars(owner) and owner is not object:
-            arguments = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
-            named = {a.name: a.default for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)}
-            defaults = named | defaults
-            if not any(a.kind is a.VAR_KEYWORD for a in arguments):
-                break
-    return defaults
 
 
 def not_fitted(message: str) -> RuntimeError:

@@ -10,6 +10,7 @@ The two underscores are scikit-learn's, where a grid search names what it tries 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
 
 
@@ -49,6 +50,29 @@ def changed(values: dict[str, Any], changes: dict[str, Any]) -> tuple[dict[str, 
         if not missing:
             after[name] = dataclasses.replace(after[name], **fields)
     return after, unknown
+
+
+def constructor_defaults(kind: type[Any]) -> dict[str, Any]:
+    """The arguments of a class's constructor by name, each with its default.
+
+    A subclass may have a constructor of its own; what it passes on as **others are those of the class behind it.
+
+    Example
+    -------
+    >>> class Scaled:
+    ...     def __init__(self, factor=2.0): self.factor = factor
+    >>> constructor_defaults(Scaled)
+    {'factor': 2.0}
+    """
+    defaults: dict[str, Any] = {}
+    for owner in kind.__mro__:
+        if "__init__" in vars(owner) and owner is not object:
+            arguments = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
+            named = {a.name: a.default for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)}
+            defaults = named | defaults
+            if not any(a.kind is a.VAR_KEYWORD for a in arguments):
+                break
+    return defaults
 
 
 def _fields(value: Any) -> dict[str, Any]:
