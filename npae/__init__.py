@@ -1,26 +1,25 @@
 """npae: autoencoders from scratch in NumPy.
 
-Read the source in this order: layers, losses, optimizers, networks, training, autoencoder. Side rooms on the way
-are parameter and initializers before it, activations, weights, schedules, batches, blocks and history beside it,
-fitting behind `fit`, and pca at its end. Files are made in persistence, packing, archive and exporting.
+Read the source in this order: layers, activations, losses, optimizers, corruptions, training, autoencoder, pca,
+gradcheck. Each module imports only from those before it, and from the folders below: kernels (the fast twins of the
+formulas), estimator (scikit-learn's conventions), fitting (what `fit` adds around the training loop), storage (files)
+and datasets.
 """
 
 from npae import datasets
 from npae.activations import ELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from npae.autoencoder import AE, DAE
 from npae.corruptions import GaussianNoise, MaskingNoise, SaltAndPepper
+from npae.fitting import History
 from npae.gradcheck import GradientReport, check_gradients
-from npae.history import History
 from npae.kernels import backend_info, backend_name, use_backend
-from npae.layers import Dense, Layer, Sequential
+from npae.layers import Dense, Layer, Parameter, Sequential
 from npae.losses import BCE, MSE, SSIM, Loss
-from npae.optimizers import SGD, Adam, Optimizer
-from npae.parameter import Parameter
+from npae.optimizers import SGD, Adam, Constant, Cosine, Optimizer, Schedule
 from npae.pca import PCA
-from npae.persistence import load, save
-from npae.schedules import Constant, Cosine, Schedule
+from npae.storage import load, save
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AE",

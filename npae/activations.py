@@ -1,64 +1,78 @@
 """Activations: functions of one number, applied to each element, that make a network more than one linear map.
 
-Dense after Dense is only another Dense: (x W + b) V + c = x (W V) + (b V + c). With a bend between them, layers can
-follow any continuous function as closely as one likes, if they are wide enough (Cybenko, 1989, "Approximation by
-superpositions of a sigmoidal function"; Leshno et al., 1993, for any that is no polynomial).
+Two Dense layers in a row are one Dense layer: (x W + b) V + c = x (W V) + (b V + c). With a nonlinear function between
+them, wide enough layers approximate any continuous function (Cybenko, 1989, "Approximation by superpositions of a
+sigmoidal function"; Leshno et al., 1993, for any function that is not a polynomial).
 
-Each of those here has a derivative that can be told from its own output, dy/dx = f'(x) as a function of y, so that
-forward keeps y alone:
+The derivative of each activation here can be computed from its output y alone, so forward keeps only y:
 
     y = f(x)                        forward
     grad_x = grad_y · f'(x)         backward, element by element: the Jacobian is diagonal
 
-A side room of the reading path: read one class and you have read them all. Back to `layers.py`, or on to `losses.py`.
+Next: `losses.py`, which gives the first grad_y.
 """
 
 from __future__ import annotations
 
-from npae import kernels
-from npae.arrays import Array, ArrayLike
+import numpy as np
+
 from npae.estimator.arguments import as_real
 from npae.estimator.validation import as_gradient, as_input
+from npae.kernels import kernel
+from npae.kernels.arrays import Array, ArrayLike
 from npae.layers import Layer
 
 
 class Activation(Layer):
-    """A function applied to each element, y_ij = f(x_ij), whose derivative is a function of y.
+    """An element-wise function y_ij = f(x_ij) whose derivative is a function of y.
 
-    forward keeps the y that it returns: leave that array as it is until backward has run. Subclass it with both.
+    A subclass defines `function` and `chain`. forward keeps the y it returns: do not change that array before backward
+    has run.
 
     Example
     -------
     >>> import numpy as np
     >>> class Exponential(Activation):
-    ...     def _f(self, x): return np.exp(x)
-    ...     def _chain(self, grad_y, y): return grad_y * y
+    ...     def function(self, x): return np.exp(x)
+    ...     def chain(self, grad_y, y): return grad_y * y
     >>> Exponential().forward([[0.0, 1.0]]).round(3).tolist()
     [[1.0, 2.718]]
     """
 
-    init = "glorot"  # how a Dense before it should begin
-    kinked = False
+    init = "glorot"  # initial weights of a Dense before it
+    kinked = False  # whether f has a kink at 0
     _y: Array | None = None
 
     def forward(self, x: ArrayLike) -> Array:
         """y = f(x), element by element."""
-        self._y = y = self._f(as_input(x, type(self).__name__))
+        self._y = y = self.function(as_input(x, type(self).__name__))
         return y
 
     def backward(self, grad_y: Array) -> Array:
-        """grad_x = grad_y · f'(x), with f' written in terms of y."""
+        """grad_x = grad_y · f'(x)."""
         y, grad_y = as_gradient(grad_y, self._y, type(self).__name__)
-        return self._chain(grad_y, y)
+        return self.chain(grad_y, y)
 
     def branches(self) -> list[Array]:
         return [self._y > 0] if self.kinked and self._y is not None else []
 
-    def _f(self, x: Array) -> Array:
+    def function(self, x: Array) -> Array:
+        """f(x)."""
         raise NotImplementedError
 
-    def _chain(self, grad_y: Array, y: Array) -> Array:
+    def chain(self, grad_y: Array, y: Array) -> Array:
+        """grad_y · f'(x), with f' written in terms of y."""
         raise NotImplementedError
+
+
+@kernel
+def relu(x: Array) -> Array:
+    return np.maximum(x, 0)
+
+
+@kernel
+def relu_backward(grad_y: Array, y: Array) -> Array:
+    return grad_y * (y > 0)
 
 
 class ReLU(Activation):
@@ -72,16 +86,23 @@ class ReLU(Activation):
     [[0.0, 2.0]]
     """
 
-    only_kernels = True
+    init, kinked = "he", True
 
-    init = "he"
-    kinked = True
+    def function(self, x: Array) -> Array:
+        return relu(x)
 
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).relu(x)
+    def chain(self, grad_y: Array, y: Array) -> Array:
+        return relu_backward(grad_y, y)
 
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).relu_backward(grad_y, y)
+
+@kernel
+def leaky_relu(x: Array, slope: float) -> Array:
+    return np.where(x > 0, x, slope * x)
+
+
+@kernel
+def leaky_relu_backward(grad_y: Array, y: Array, slope: float) -> Array:
+    return np.where(y > 0, grad_y, slope * grad_y)
 
 
 class LeakyReLU(Activation):
@@ -95,22 +116,30 @@ class LeakyReLU(Activation):
     [[-0.1, 2.0]]
     """
 
-    only_kernels = True
-
-    init = "he"
-    kinked = True
+    init, kinked = "he", True
 
     def __init__(self, slope: float = 0.01) -> None:
         self.slope = as_real(slope, "LeakyReLU", "slope", low=0, high=1)
 
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).leaky_relu(x, self.slope)
+    def function(self, x: Array) -> Array:
+        return leaky_relu(x, self.slope)
 
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).leaky_relu_backward(grad_y, y, self.slope)
+    def chain(self, grad_y: Array, y: Array) -> Array:
+        return leaky_relu_backward(grad_y, y, self.slope)
 
     def __repr__(self) -> str:
         return f"LeakyReLU({self.slope})"
+
+
+@kernel
+def elu(x: Array, alpha: float) -> Array:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+@kernel
+def elu_backward(grad_y: Array, y: Array, alpha: float) -> Array:
+    """For x <= 0, dy/dx = alpha exp(x) = y + alpha."""
+    return np.where(y > 0, grad_y, grad_y * (y + alpha))
 
 
 class ELU(Activation):
@@ -124,22 +153,34 @@ class ELU(Activation):
     [[-1.0, 2.0]]
     """
 
-    only_kernels = True
-
-    init = "he"
-    kinked = True
+    init, kinked = "he", True
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = as_real(alpha, "ELU", "alpha", low=0, without=0)
 
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).elu(x, self.alpha)
+    def function(self, x: Array) -> Array:
+        return elu(x, self.alpha)
 
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).elu_backward(grad_y, y, self.alpha)
+    def chain(self, grad_y: Array, y: Array) -> Array:
+        return elu_backward(grad_y, y, self.alpha)
 
     def __repr__(self) -> str:
         return f"ELU({self.alpha})"
+
+
+@kernel
+def sigmoid(x: Array) -> Array:
+    """The exponential is taken of -|x|, so it cannot overflow: for x <= 0, y = exp(x) / (1 + exp(x))."""
+    positive = x.real > 0
+    e = np.exp(np.where(positive, -x, x))
+    y: Array = np.where(positive, 1, e) / (1 + e)
+    return y
+
+
+@kernel
+def sigmoid_backward(grad_y: Array, y: Array) -> Array:
+    grad_x: Array = grad_y * y * (1 - y)
+    return grad_x
 
 
 class Sigmoid(Activation):
@@ -151,13 +192,22 @@ class Sigmoid(Activation):
     [[0.5, 1.0]]
     """
 
-    only_kernels = True
+    def function(self, x: Array) -> Array:
+        return sigmoid(x)
 
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).sigmoid(x)
+    def chain(self, grad_y: Array, y: Array) -> Array:
+        return sigmoid_backward(grad_y, y)
 
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).sigmoid_backward(grad_y, y)
+
+@kernel
+def tanh(x: Array) -> Array:
+    return np.tanh(x)
+
+
+@kernel
+def tanh_backward(grad_y: Array, y: Array) -> Array:
+    grad_x: Array = grad_y * (1 - y * y)
+    return grad_x
 
 
 class Tanh(Activation):
@@ -169,13 +219,19 @@ class Tanh(Activation):
     [[0.0, 1.0]]
     """
 
-    only_kernels = True
+    def function(self, x: Array) -> Array:
+        return tanh(x)
 
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).tanh(x)
+    def chain(self, grad_y: Array, y: Array) -> Array:
+        return tanh_backward(grad_y, y)
 
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y, y).tanh_backward(grad_y, y)
+
+@kernel
+def copy(x: Array, out: Array | None = None) -> Array:
+    if out is None:
+        return x.copy()
+    out[...] = x
+    return out
 
 
 class Identity(Activation):
@@ -187,13 +243,11 @@ class Identity(Activation):
     [[-1.0, 2.0]]
     """
 
-    only_kernels = True
+    def function(self, x: Array) -> Array:
+        return copy(x)  # the caller may change the result, and x stays as it is
 
-    def _f(self, x: Array) -> Array:
-        return kernels.of(x).copy(x)  # what forward returns is the caller's own
-
-    def _chain(self, grad_y: Array, y: Array) -> Array:
-        return kernels.of(grad_y).copy(grad_y)
+    def chain(self, grad_y: Array, y: Array) -> Array:
+        return copy(grad_y)
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {

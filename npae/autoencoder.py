@@ -2,16 +2,16 @@
 
     z = f(x)            the encoder: d numbers become a code of k
     x_hat = g(z)        the decoder: the code becomes d numbers again
-    L = -log p(x|z)     the loss: how unlikely x is, given what the decoder says (see `losses`)
+    L = -log p(x|z)     the loss: how unlikely x is, given the decoder's output (see `losses`)
 
-What f must keep in z for g to restore x is what the data have in common (Hinton and Salakhutdinov, 2006,
-"Reducing the dimensionality of data with neural networks", Science 313, 504-507).
+To restore x, f must keep in z what the data have in common (Hinton and Salakhutdinov, 2006, "Reducing the
+dimensionality of data with neural networks", Science 313, 504-507).
 
-A denoising autoencoder is shown x_noisy = corrupt(x) and compared with the clean x. Now copying is of no
-use at any code size: it must learn what clean data look like (Vincent, Larochelle, Bengio and Manzagol,
-2008, "Extracting and composing robust features with denoising autoencoders").
+A denoising autoencoder sees x_noisy = corrupt(x) and is compared with the clean x. Copying does not help it at any code
+size: it must learn the structure of clean data (Vincent, Larochelle, Bengio and Manzagol, 2008, "Extracting and
+composing robust features with denoising autoencoders").
 
-This is the end of the reading path; `pca.py` is the linear special case, solved without training.
+Next: `pca.py`, the linear special case, solved without training.
 """
 
 from __future__ import annotations
@@ -24,20 +24,26 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae.activations import ACTIVATIONS, Activation, Identity, Sigmoid
-from npae.arrays import Array, ArrayLike, RandomState
-from npae.blocks import evaluate, in_blocks
+from npae.activations import Activation
 from npae.corruptions import CORRUPTIONS, Corruption, corrupt
 from npae.estimator import Estimator
-from npae.estimator.arguments import as_generator, resolve
+from npae.estimator.arguments import as_generator
 from npae.estimator.validation import as_table, check_finite, normalized_weights
-from npae.exporting import export_network
-from npae.fitting import Callback, learn
-from npae.history import Training
+from npae.fitting import (
+    Callback,
+    TrainingState,
+    begin_training,
+    check_fit,
+    evaluate,
+    predict_in_batches,
+    resume_training,
+    run_training,
+)
+from npae.kernels.arrays import Array, ArrayLike, RandomState
 from npae.layers import Sequential
-from npae.losses import BCE, Loss
-from npae.networks import copied, mirrored
+from npae.losses import Loss
 from npae.optimizers import Optimizer
+from npae.storage import Checkpoint, export_network
 
 Self = TypeVar("Self", bound="AE")
 
@@ -176,10 +182,12 @@ class AE(Estimator):
         OSError
             If a checkpoint cannot be written; the file before it and the model are whole.
         """
-        learn(
-            self, X, sample_weight, epochs=None, resume=resume,
-            validation=validation, callbacks=callbacks, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-        )  # fmt: skip
+        saver = Checkpoint.at(checkpoint, checkpoint_every, type(self).__name__)
+        plan = check_fit(
+            self, X, sample_weight, resume=resume, validation=validation, callbacks=callbacks, checkpoint=saver
+        )
+        training = resume_training(plan, plan.previous) if plan.previous else begin_training(self, plan)
+        run_training(self, plan, training)
         return self
 
     def partial_fit(
@@ -189,11 +197,13 @@ class AE(Estimator):
 
         Arguments, returns and raises what `fit` does.
         """
-        learn(self, X, sample_weight, epochs=1, resume=True)
+        plan = check_fit(self, X, sample_weight, extra_epochs=1, resume=True)
+        training = resume_training(plan, plan.previous) if plan.previous else begin_training(self, plan)
+        run_training(self, plan, training)
         return self
 
-    def _adopt(self, training: Training) -> None:
-        """Be the model of this training."""
+    def _set_state(self, training: TrainingState) -> None:
+        """Make this the model of a training."""
         self.training_, self.loss_, self.history_ = training, training.loss, training.history
         self.network_, (self.encoder_, self.decoder_) = training.network, training.network.layers
 
@@ -205,7 +215,7 @@ class AE(Estimator):
         """
         encoder: Sequential = self._learned("encoder_")
         X = self._table(X, keep_memmap=True)
-        return in_blocks(encoder.forward, X, self._dtype, type(self).__name__, encoder)
+        return predict_in_batches(encoder.forward, X, self._dtype, type(self).__name__, encoder)
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
@@ -215,7 +225,7 @@ class AE(Estimator):
         decoder: Sequential = self._learned("decoder_")
         caller, loss, dtype = type(self).__name__, self.loss_, self._dtype
         Z = as_table(Z, caller, name="Z", width=self._n_features_out, dtype=dtype, keep_memmap=True)
-        return in_blocks(lambda z: loss.link(decoder.forward(z)), Z, dtype, caller, decoder, loss)
+        return predict_in_batches(lambda z: loss.inverse_link(decoder.forward(z)), Z, dtype, caller, decoder, loss)
 
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X (n, d), in one pass.
@@ -224,7 +234,9 @@ class AE(Estimator):
         """
         network: Sequential = self._learned("network_")
         X, loss = self._table(X, keep_memmap=True), self.loss_
-        return in_blocks(lambda x: loss.link(network.forward(x)), X, self._dtype, type(self).__name__, network, loss)
+        return predict_in_batches(
+            lambda x: loss.inverse_link(network.forward(x)), X, self._dtype, type(self).__name__, network, loss
+        )
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
         """Minus the loss of X (n, d) and its reconstruction: higher is better; `sample_weight` as in fit, no `y`.
@@ -251,7 +263,7 @@ class AE(Estimator):
         export_network(path, self._learned("network_"), self.loss_, denoises=isinstance(self, DAE))
 
     def _after_load(self) -> None:
-        self._adopt(self.training_)
+        self._set_state(self.training_)
 
     def _corruption(self) -> Corruption | None:
         return None
@@ -263,24 +275,6 @@ class AE(Estimator):
     @property
     def _dtype(self) -> np.dtype[Any]:
         return self.network_.dtype
-
-    def _build(self, d: int, dtype: DTypeLike, loss: Loss, rng: np.random.Generator) -> Sequential:
-        """Encoder and decoder, end to end."""
-        caller = type(self).__name__
-        if self.encoder is not None or self.decoder is not None:
-            network = copied(self.encoder, self.decoder, d, dtype=dtype, caller=caller)
-        else:
-            output = resolve(self.output, Activation, ACTIVATIONS, caller, "output")
-            output = Identity() if isinstance(loss, BCE) and isinstance(output, Sigmoid) else output
-            network = mirrored(
-                d, self.hidden, self.latent_dim, self.activation, output, dtype=dtype, rng=rng, caller=caller
-            )
-        if isinstance(loss, BCE) and isinstance(network.last, Activation) and not isinstance(network.last, Identity):
-            raise ValueError(
-                f"{caller} expected a network that ends in logits for BCE, which applies the sigmoid itself, got one "
-                f"that ends in {network.last!r}: leave that out, or choose another loss."
-            )
-        return network
 
 
 @dataclass(eq=False, repr=False)

@@ -31,10 +31,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from npae.arrays import Array, ArrayLike, RandomState
 from npae.estimator.arguments import as_count, as_flag, as_generator, as_real
 from npae.estimator.validation import as_table
-from npae.parameter import Parameter
+from npae.kernels.arrays import Array, ArrayLike, RandomState
+from npae.layers import Parameter
 
 TOLERANCE = {"central": 1e-7, "complex": 1e-12}
 STEP = {"central": 1e-5, "complex": 1e-20}

@@ -1,44 +1,103 @@
-"""Layers: differentiable maps, each with its forward pass and, directly under it, its backward pass.
+"""Layers: differentiable maps, each with its forward pass and, directly below it, its backward pass.
 
-A layer takes a batch x of shape (N, n_in), one example a row, and returns y of shape (N, n_out). For
-training it must also answer: if the loss changes by grad_y when y changes, by how much does it change
-with x, and with the layer's own parameters? That is the chain rule, and `backward` applies it:
+A layer maps a batch x of shape (N, n_in), one example a row, to y of shape (N, n_out). Training needs a second map,
+from the loss's gradient by y to its gradients by x and by the layer's parameters. This is the chain rule:
 
-    forward(x)        -> y           and keeps what backward will need
-    backward(grad_y)  -> grad_x      and sets .grad of every parameter, grad_y being dL/dy
+    forward(x)        -> y           keeps what backward needs
+    backward(grad_y)  -> grad_x      sets .grad of every parameter;  grad_y is dL/dy
 
-A `Sequential` runs layers one after the other, and backwards in the opposite order. This is all of
-backpropagation (Rumelhart, Hinton and Williams, 1986, "Learning representations by back-propagating errors").
+`Sequential` runs layers one after the other, and backward in the opposite order. That is all of backpropagation
+(Rumelhart, Hinton and Williams, 1986, "Learning representations by back-propagating errors").
 
-`Dense` learns; what stands between two of them, and bends, is in `activations.py`. The loops over numbers live in
-`kernels`; `kernels/numpy_backend.py` shows each in a line or two of NumPy.
-
-Next: `losses.py`, where the first grad_y comes from.
+Next: `activations.py`, the nonlinear layers between two `Dense` layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae import kernels
-from npae.arrays import Array, ArrayLike
 from npae.estimator.arguments import as_count, as_dtype, as_generator
 from npae.estimator.validation import as_gradient, as_input
-from npae.initializers import INITIALIZERS
-from npae.parameter import Parameter, check_distinct
+from npae.kernels import kernel
+from npae.kernels.arrays import Array, ArrayLike
+
+
+@kernel
+def dense(x: Array, W: Array, b: Array) -> Array:
+    """y = x W + b: x (N, n_in), W (n_in, n_out), b (n_out,) added to every row -> y (N, n_out)."""
+    y: Array = x @ W
+    y += b
+    return y
+
+
+@kernel
+def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+    """c = a b: (M, K), (K, N) -> (M, N). `a.T` and `b.T` are views: nothing is copied."""
+    return np.matmul(a, b, out=out)
+
+
+@kernel
+def column_sums(a: Array, out: Array) -> None:
+    """out_j = sum_i a_ij: (N, M) -> (M,). Summed in float64: in float32, 2^24 + 1 is 2^24."""
+    out[...] = np.sum(a, axis=0, dtype=np.promote_types(a.dtype, np.float64))
+
+
+# --- parameters --------------------------------------------------------------------------------------------------
+
+
+class Parameter:
+    """A learned array, `value`, and the gradient of the loss by it, `grad`, of the same shape and dtype.
+
+    `name` is its place: "W" in a layer, "0.W" in the first layer of a `Sequential`. `grad` is zero until the first
+    backward pass. Raises TypeError if the value is not a floating-point array.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> Parameter(np.ones((2, 3)), "W")
+    Parameter('W', (2, 3), float64)
+    """
+
+    def __init__(self, value: Array, name: str) -> None:
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fc":
+            kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+            raise TypeError(f"Parameter expected value as a floating array, got {kind}: pass np.zeros(3), for example.")
+        self.value = value
+        self.grad = np.zeros_like(value)
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles leave out the gradient."""
+        return type(self), (self.value, self.name)
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r}, {self.value.shape}, {self.value.dtype})"
+
+
+def check_distinct(parameters: Sequence[Parameter], caller: str) -> None:
+    """Raise ValueError if a parameter occurs twice: each backward pass would overwrite the other's gradient."""
+    for i, p in enumerate(parameters):
+        if any(p is q for q in parameters[:i]):
+            raise ValueError(
+                f"{caller} expected each parameter once, got {p!r} twice: layers cannot share a parameter. "
+                "Give every layer its own."
+            )
+
+
+# --- layers ------------------------------------------------------------------------------------------------------
 
 
 class Layer:
-    """A differentiable map. Subclass it with `forward` and `backward`; `parameters` where it learns.
+    """A differentiable map. A subclass defines `forward` and `backward`, and `parameters` if it has any.
 
     Attributes
     ----------
     n_in, n_out : int or None
-        The widths of x and y; None for a layer that takes any width and keeps it.
+        The widths of x and y. None for a layer that takes any width and keeps it.
 
     Example
     -------
@@ -49,35 +108,34 @@ class Layer:
     Sequential(Dense(3, 2), Doubled())
     """
 
-    only_kernels = False  # see `blocks.only_kernels`
     n_in: int | None = None
     n_out: int | None = None
 
     def forward(self, x: Array) -> Array:
-        """y = f(x), for x of shape (N, n_in)."""
+        """y = f(x): x (N, n_in) -> y (N, n_out)."""
         raise NotImplementedError
 
     def backward(self, grad_y: Array) -> Array:
-        """dL/dx from dL/dy; sets, and does not add to, the `.grad` of every parameter.
+        """dL/dx from dL/dy. Sets the `.grad` of every parameter; does not add to it.
 
-        Raises RuntimeError if no forward pass came before.
+        Raises RuntimeError before the first forward pass.
         """
         raise NotImplementedError
 
     def backward_parameters(self, grad_y: Array) -> None:
-        """The part of `backward` that sets the parameters' gradients: a first layer needs no dL/dx."""
+        """`backward` without dL/dx, which the first layer of a network does not need."""
         self.backward(grad_y)
 
     def parameters(self) -> list[Parameter]:
-        """What the layer learns, in a fixed order."""
+        """The layer's parameters, in a fixed order."""
         return []
 
     def branches(self) -> list[Array]:
-        """On which side of its kink each element was in the last forward pass; empty for a smooth map."""
+        """For a layer with kinks: on which side of the kink each element was in the last forward pass."""
         return []
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy and a pickle take along: all but the memory of the last batch."""
+        """Copies and pickles leave out what forward kept of the last batch."""
         return {name: value for name, value in vars(self).items() if name not in ("_x", "_y")}
 
     def __repr__(self) -> str:
@@ -85,25 +143,25 @@ class Layer:
 
 
 class Dense(Layer):
-    """y = x W + b: every output is a weighted sum of all inputs.
+    """y = x W + b: each output is a weighted sum of all inputs.
 
-    Shapes: x (N, n_in), W (n_in, n_out), b (n_out,), y (N, n_out). forward keeps x, not a copy: leave that
-    array as it is until backward has run.
+    Shapes: x (N, n_in), W (n_in, n_out), b (n_out,), y (N, n_out). forward keeps x itself, not a copy: do not change
+    that array before backward has run.
 
     Parameters
     ----------
     n_in, n_out : int
         The widths of x and y, at least 1.
     init : "glorot" or "he"
-        How W begins (see `initializers`); b begins at zero.
+        The distribution of the initial W (see `initial_weights`). The initial b is zero.
     dtype : float32 or float64
     rng : Generator, seed or None
-        Draws W; None takes fresh entropy.
+        Draws W. None takes fresh entropy.
 
     Raises
     ------
     TypeError, ValueError
-        If a width is not a whole number >= 1, or init or dtype is not one of the above.
+        If a width is not a whole number >= 1, or init or dtype is not one of those above.
 
     Example
     -------
@@ -115,7 +173,6 @@ class Dense(Layer):
     ((4, 2), (4, 3), [4.0, 4.0])
     """
 
-    only_kernels = True
     _x: Array | None = None
 
     def __init__(
@@ -129,9 +186,9 @@ class Dense(Layer):
     ) -> None:
         self.n_in = as_count(n_in, "Dense", "n_in")
         self.n_out = as_count(n_out, "Dense", "n_out")
-        if not isinstance(init, str) or init not in INITIALIZERS:
-            raise ValueError(f"Dense expected init as one of {sorted(INITIALIZERS)}, got {init!r}: choose one.")
-        W = INITIALIZERS[init](as_generator(rng, "Dense"), self.n_in, self.n_out, as_dtype(dtype, "Dense"))
+        if not isinstance(init, str) or init not in ("glorot", "he"):
+            raise ValueError(f"Dense expected init 'glorot' or 'he', got {init!r}: choose one.")
+        W = initial_weights(init, as_generator(rng, "Dense"), self.n_in, self.n_out).astype(as_dtype(dtype, "Dense"))
         self.W = Parameter(W, "W")
         self.b = Parameter(np.zeros(self.n_out, W.dtype), "b")
 
@@ -139,22 +196,25 @@ class Dense(Layer):
         """y = x W + b."""
         W, b = self.W.value, self.b.value
         self._x = x = as_input(x, "Dense", width=self.n_in, dtype=W.dtype)
-        return kernels.of(x, W).dense(x, W, b)
+        return dense(x, W, b)
 
     def backward(self, grad_y: Array) -> Array:
-        """From y_ij = sum_k x_ik W_kj + b_j:  grad_W = xᵀ grad_y,  grad_b = sum_i grad_y_i,  grad_x = grad_y Wᵀ."""
+        """grad_W = xᵀ grad_y,  grad_b = sum_i grad_y_i,  grad_x = grad_y Wᵀ.
+
+        y_ij = sum_k x_ik W_kj + b_j, so dy_ij/dW_kj = x_ik. W_kj enters column j of every row i, and the chain rule
+        sums over them: dL/dW_kj = sum_i x_ik dL/dy_ij, element kj of xᵀ grad_y. In the same way dy_ij/db_j = 1
+        gives the column sums, and dy_ij/dx_ik = W_kj gives dL/dx_ik = sum_j dL/dy_ij W_kj.
+        """
         W = self.W.value
-        x, grad_y = as_gradient(grad_y, self._x, "Dense", W.shape[1])
+        _, grad_y = as_gradient(grad_y, self._x, "Dense", W.shape[1])
         self.backward_parameters(grad_y)
-        return kernels.of(x, grad_y, W).matmul(grad_y, W.T)
+        return matmul(grad_y, W.T)
 
     def backward_parameters(self, grad_y: Array) -> None:
         """grad_W and grad_b alone."""
-        W, b = self.W, self.b
-        x, grad_y = as_gradient(grad_y, self._x, "Dense", W.value.shape[1])
-        kernel = kernels.of(x, grad_y, W.value)
-        kernel.matmul(x.T, grad_y, out=W.grad)
-        kernel.column_sums(grad_y, out=b.grad)
+        x, grad_y = as_gradient(grad_y, self._x, "Dense", self.W.value.shape[1])
+        matmul(x.T, grad_y, out=self.W.grad)
+        column_sums(grad_y, self.b.grad)
 
     def parameters(self) -> list[Parameter]:
         return [self.W, self.b]
@@ -163,18 +223,32 @@ class Dense(Layer):
         return f"Dense({self.n_in}, {self.n_out})"
 
 
+def initial_weights(init: str, rng: np.random.Generator, n_in: int, n_out: int) -> Array:
+    """W (n_in, n_out), random, with a variance that keeps the size of a signal from layer to layer.
+
+    y_j = sum_k x_k W_kj has n_in terms. If the W_kj are independent with mean 0 and variance s², E y_j² = n_in s² E x².
+    So s² = 1 / n_in keeps the size of the signal, and s² = 1 / n_out that of the gradient on its way back.
+
+        "glorot"   s² = 2 / (n_in + n_out), between the two; uniform in [-a, a], which has variance a² / 3
+        "he"       s² = 2 / n_in, normal, for a ReLU after the layer: it sets half of the signal to 0, which halves E x²
+
+    Sources: Glorot and Bengio, 2010, "Understanding the difficulty of training deep feedforward neural networks", eq. 16;
+    He, Zhang, Ren and Sun, 2015, "Delving deep into rectifiers", eq. 10.
+    """
+    if init == "he":
+        return rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out))
+    a = np.sqrt(6.0 / (n_in + n_out))
+    return rng.uniform(-a, a, (n_in, n_out))
+
+
 class Sequential(Layer):
     """y = f_n(... f_2(f_1(x))): layers one after the other, itself a layer.
-
-    The chain rule runs through them from the last to the first. The place of a layer goes before the
-    names of its parameters: "0.W" is the W of the first.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no layer, one is not a `Layer`, one stands twice (it would forget its first
-        input), two share a parameter (whose gradient would be that of one alone), or a width does not fit the one
-        before it.
+        If there is no layer, one is not a `Layer`, a layer occurs twice (it would lose its first input), two layers
+        share a parameter, or a width does not fit the layer before it.
 
     Example
     -------
@@ -186,15 +260,13 @@ class Sequential(Layer):
     ['0.W', '0.b', '2.W', '2.b']
     """
 
-    only_kernels = True
-
     def __init__(self, *layers: Layer) -> None:
         if not layers:
             raise ValueError("Sequential expected at least one layer, got none: pass layers in order.")
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential expected layers, got {layer!r}: pass objects such as Dense(3, 2).")
-        inner = [part for layer in layers for part in parts(layer)]
+        inner = [part for layer in layers for part in all_layers(layer)]
         if len({id(part) for part in inner}) != len(inner):
             raise ValueError("Sequential expected each layer once, got one twice: build a new layer for each place.")
         check_distinct([p for layer in layers for p in layer.parameters()], "Sequential")
@@ -209,18 +281,7 @@ class Sequential(Layer):
         self.layers = layers
         self.n_in = next((layer.n_in for layer in layers if layer.n_in is not None), None)
         self.n_out = width
-        _name(self, "")
-
-    @property
-    def last(self) -> Layer:
-        """The layer whose output is the network's: the last, or the last of that where it is a `Sequential`."""
-        last = self.layers[-1]
-        return last.last if isinstance(last, Sequential) else last
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """That of the first parameter; float32 if there is none."""
-        return next((p.value.dtype for layer in self.layers for p in layer.parameters()), np.dtype(np.float32))
+        _name_parameters(self, "")
 
     def forward(self, x: Array) -> Array:
         """y = f_n(... f_2(f_1(x)))."""
@@ -229,13 +290,12 @@ class Sequential(Layer):
         return x
 
     def backward(self, grad_y: Array) -> Array:
-        """grad_x = f_1'(... f_n'(grad_y)): the same layers, last to first."""
+        """grad_x = f_1'(... f_n'(grad_y)): the last layer first."""
         for layer in reversed(self.layers):
             grad_y = layer.backward(grad_y)
         return grad_y
 
     def backward_parameters(self, grad_y: Array) -> None:
-        """The same, up to the gradients of the first layer's parameters."""
         for layer in reversed(self.layers[1:]):
             grad_y = layer.backward(grad_y)
         self.layers[0].backward_parameters(grad_y)
@@ -246,22 +306,27 @@ class Sequential(Layer):
     def branches(self) -> list[Array]:
         return [sides for layer in self.layers for sides in layer.branches()]
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the first parameter; float32 without parameters."""
+        return next((p.value.dtype for p in self.parameters()), np.dtype(np.float32))
+
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
 
-def _name(layer: Layer, prefix: str) -> None:
-    """Name every parameter after its place: "1.0.W" is the W of the first layer of the second."""
+def all_layers(layer: Layer) -> Iterator[Layer]:
+    """The layer, and all layers inside it."""
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from all_layers(inner)
+
+
+def _name_parameters(layer: Layer, prefix: str) -> None:
+    """Name each parameter after its place: "1.0.W" is the W of the first layer of the second."""
     if isinstance(layer, Sequential):
         for i, inner in enumerate(layer.layers):
-            _name(inner, f"{prefix}{i}.")
+            _name_parameters(inner, f"{prefix}{i}.")
     else:
         for p in layer.parameters():
             p.name = prefix + p.name.rpartition(".")[2]
-
-
-def parts(layer: Layer) -> Iterator[Layer]:
-    """The layer itself, and all that it is made of."""
-    yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from parts(inner)

@@ -1,4 +1,4 @@
-"""Losses: one number that says how far a reconstruction is from its target, and its gradient.
+"""Losses: one number for the distance of a reconstruction from its target, and its gradient.
 
 Let the decoder's output parametrise a distribution p(x|z). Making the data likely means minimising
 
@@ -9,32 +9,34 @@ and the choice of p is the choice of a loss (Bishop, 2006, "Pattern Recognition 
     p Gaussian around the output      ->  squared error         MSE
     p Bernoulli, output its log-odds  ->  binary cross-entropy  BCE
 
-`SSIM` is no likelihood: it measures what an eye notices, the local structure of an image.
+`SSIM` is not a likelihood. It measures the local structure of an image, which the eye notices.
 
-A loss is called `loss(prediction, target, sample_weight=None) -> (value, grad_prediction)`: value and gradient come
-out of one call under one normaliser, so they cannot drift apart. The value is the mean over every element (n · d),
-for SSIM over every window; weights make it a weighted mean over the rows. `link` turns the network's output
-into x_hat: sigmoid for BCE, whose outputs are log-odds, else nothing.
+A loss is called as `loss(prediction, target, sample_weight=None) -> (value, grad_prediction)`. One call computes value
+and gradient under one normaliser, so they cannot drift apart. The value is the mean over all N·d elements, for
+SSIM over all windows. `inverse_link` maps the network's output to x_hat: the sigmoid for BCE, else the identity.
 
-Next: `optimizers.py`, which walks down the gradient.
+Next: `optimizers.py`, which steps down the gradient.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
+from inspect import signature
+from typing import Any
 
 import numpy as np
 
-from npae import kernels
-from npae.arrays import Array, ArrayLike
+from npae.activations import sigmoid
 from npae.estimator.arguments import as_count, as_image_shape, as_real
 from npae.estimator.validation import as_pair, check_range, normalized_weights
-from npae.weights import weighted_by_row
+from npae.kernels import kernel
+from npae.kernels.arrays import Array, ArrayLike
 
 
 class Loss:
-    """What a loss is: called, it checks its arguments; `value_and_gradient` computes. Subclass the latter.
+    """The contract of a loss: calling it checks the arguments, `value_and_gradient` computes. Subclass the latter.
 
     Example
     -------
@@ -45,53 +47,77 @@ class Loss:
     (1.5, array([[0.5, 0.5]]))
     """
 
-    only_kernels = False  # see `blocks.only_kernels`
-    offset = 0.0  # what the value is subtracted from, if anything: it is rounded relative to that (see `gradcheck`)
+    offset = 0.0  # a constant that the value is subtracted from: rounding errors are relative to it
 
     def __init_subclass__(cls) -> None:
-        cls.value_and_gradient = weighted_by_row(cls.value_and_gradient)  # type: ignore[method-assign]
+        if "weight" not in signature(cls.value_and_gradient).parameters:
+            cls.value_and_gradient = _weighted_by_row(cls.value_and_gradient)  # type: ignore[method-assign]
 
     def __call__(
         self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[float, Array]:
-        """(L, dL/dprediction) for two arrays of shape (n, d); with weights (n,), L = sum_i w_i L_i / sum_i w_i.
+        """(L, dL/dprediction) for arrays of shape (N, d). With sample_weight w (N,), L = sum_i w_i L_i / sum_i w_i.
 
         Raises
         ------
         TypeError, ValueError
-            If an array is empty or not numeric, shapes differ, the target is out of range, or a weight is negative.
+            If the arrays are not numeric, differ in shape or are empty, if the target is out of range, or if the
+            weights are not N finite numbers >= 0 with a positive sum.
         """
-        p, t = as_pair(prediction, target, type(self).__name__)
+        caller = type(self).__name__
+        p, t = as_pair(prediction, target, caller)
         self.check_target(t)
-        w = None if sample_weight is None else normalized_weights(sample_weight, len(p), type(self).__name__)
-        value, grad = self.value_and_gradient(p, t, None if w is None else w.astype(t.dtype))
+        w = None if sample_weight is None else normalized_weights(sample_weight, len(p), caller).astype(t.dtype)
+        value, grad = self.value_and_gradient(p, t, w)
         return np.asarray(value).item(), grad
 
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        """The same for arguments that are known to be good, as inside training; the value as an array of shape ().
+        """The same without checks, as training calls it. The value is an array of shape ().
 
-        With `weight` (n,) of the same dtype, L = mean_i w_i L_i. A loss of your own need not take it (see `weights`).
+        `weight` (N,) has mean 1 over all rows, so L = mean_i w_i L_i. A subclass may leave this argument out.
         """
         raise NotImplementedError
-
-    def rows(self, prediction: Array, target: Array) -> Array:
-        """The loss of each row alone, (n,) in float64: its mean is the value."""
-        pairs = zip(prediction[:, None], target[:, None], strict=True)
-        return np.array([float(self.value_and_gradient(p, t)[0]) for p, t in pairs])
 
     def check_target(self, target: Array) -> None:
         """Raise ValueError if the loss is not defined for this target."""
 
-    def link(self, prediction: Array) -> Array:
+    def inverse_link(self, prediction: Array) -> Array:
         """x_hat from the network's output: the mean of p(x|z)."""
         return prediction
 
 
+def _weighted_by_row(value_and_gradient: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[Array, Array]]:
+    """Add the argument `weight` to a loss without one. Its value for a batch hides the rows, so it is called per row."""
+
+    @wraps(value_and_gradient)
+    def weighted(self: Any, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        value, grad = value_and_gradient(self, prediction, target)
+        if weight is None:
+            return value, grad
+        rows = [value_and_gradient(self, p, t)[0] for p, t in zip(prediction[:, None], target[:, None], strict=True)]
+        return np.asarray(np.mean(weight * np.array(rows, np.float64))), grad * weight[:, None]
+
+    return weighted
+
+
+def _weighted_mean(cost: Array, grad: Array, weight: Array | None) -> tuple[Array, Array]:
+    """(mean_ij w_i cost_ij in float64, w_i grad_ij); without weights w_i = 1."""
+    if weight is not None:
+        cost, grad = cost * weight[:, None], grad * weight[:, None]
+    return np.asarray(cost.mean(dtype=np.promote_types(cost.dtype, np.float64))), grad
+
+
+@kernel
+def mse(prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    error = prediction - target
+    return _weighted_mean(error * error, error * (2 / error.size), weight)
+
+
 @dataclass(frozen=True)
 class MSE(Loss):
-    """Mean squared error: L = mean (x_hat - x)²,  dL/dx_hat = 2 (x_hat - x) / (n d).
+    """Mean squared error: L = mean (x_hat - x)²,  dL/dx_hat = 2 (x_hat - x) / (N d).
 
-    It is -log p(x|z) for p = N(x_hat, s² I) of fixed variance, up to a factor and a constant:
+    Up to a factor and a constant it is -log p(x|z) of p = N(x_hat, s² I) with a fixed variance:
     -log p = |x - x_hat|² / 2s² + const.
 
     Example
@@ -101,21 +127,36 @@ class MSE(Loss):
     (2.5, [[1.0, 2.0]])
     """
 
-    only_kernels = True
-
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        return kernels.of(prediction, target).mse(prediction, target, weight)
+        return mse(prediction, target, weight)
+
+
+@kernel
+def bce(logits: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    """With e = exp(-|z|): log(1 + exp(z)) - x z = |z| · (1 - x if z > 0 else x) + log(1 + e).
+
+    No term is negative, so nothing cancels; e <= 1, so nothing overflows.
+    """
+    positive = logits.real > 0
+    magnitude = np.where(positive, logits, -logits)
+    e = np.exp(-magnitude)
+    cost = magnitude * np.where(positive, 1 - target, target) + np.log1p(e)
+    p = np.where(positive, 1, e) / (1 + e)
+    return _weighted_mean(cost, (p - target) / target.size, weight)
 
 
 @dataclass(frozen=True)
 class BCE(Loss):
     """Binary cross-entropy on logits z: L = mean [ -x log p - (1 - x) log(1 - p) ] with p = sigmoid(z).
 
-    It is -log p(x|z) for independent Bernoulli elements of probability p, in nats per element. Targets lie
-    in [0, 1]; for targets strictly between, its least value is their entropy and not 0.
+    It is -log p(x|z) of independent Bernoulli elements with probability p, in nats per element. Targets lie in [0, 1].
+    For targets strictly between, the minimum is their entropy and not 0.
 
-    It takes logits because there L = mean [ log(1 + exp(z)) - x z ], which is exact however large |z| is,
-    and the gradient is simply dL/dz = (sigmoid(z) - x) / (n d).
+    In terms of the logit, L = mean [ log(1 + exp(z)) - x z ], which is exact for any |z|. The gradient collapses:
+
+        dL/dp = -x / p + (1 - x) / (1 - p) = (p - x) / (p (1 - p))        for one element
+        dp/dz = p (1 - p)
+        dL/dz = p - x                                                     / (N d) for the mean
 
     Raises
     ------
@@ -129,17 +170,40 @@ class BCE(Loss):
     (True, [[-0.25, 0.5]])
     """
 
-    only_kernels = True
-
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        return kernels.of(prediction, target).bce(prediction, target, weight)
+        return bce(prediction, target, weight)
 
     def check_target(self, target: Array) -> None:
         check_range(target, 1.0, "BCE")
 
-    def link(self, prediction: Array) -> Array:
+    def inverse_link(self, prediction: Array) -> Array:
         """p = sigmoid(z), the probability that an element is 1."""
-        return kernels.of(prediction).sigmoid(prediction)
+        return sigmoid(prediction)
+
+
+@kernel
+def ssim_map(
+    mu_x: Array, mu_y: Array, xx: Array, yy: Array, xy: Array, c1: float, c2: float
+) -> tuple[Array, Array, Array, Array]:
+    """S = A B / (C D) for each window, and dS/dmu_x, dS/dxx, dS/dxy: its derivatives by the averages that depend on x.
+
+    mu_x, mu_y, xx, yy, xy are the local averages of x, y, x², y², x·y (all of one shape). The four factors are
+
+        A = 2 mu_x mu_y + c1        B = 2 (xy - mu_x mu_y) + c2
+        C = mu_x² + mu_y² + c1      D = (xx - mu_x²) + (yy - mu_y²) + c2
+
+    By the product rule dS = S (dA/A + dB/B - dC/C - dD/D). xy occurs in B alone and xx in D alone; mu_x occurs in all.
+    """
+    A = 2 * mu_x * mu_y + c1
+    B = 2 * (xy - mu_x * mu_y) + c2
+    C = mu_x * mu_x + mu_y * mu_y + c1
+    D = (xx - mu_x * mu_x) + (yy - mu_y * mu_y) + c2
+    CD = C * D
+    S = A * B / CD
+    d_xx = -S / D
+    d_xy = 2 * A / CD
+    d_mu_x = 2 * mu_y * B / CD - 2 * mu_x * S / C - mu_y * d_xy - 2 * mu_x * d_xx
+    return S, d_mu_x, d_xx, d_xy
 
 
 @dataclass(frozen=True)
@@ -150,33 +214,34 @@ class SSIM(Loss):
 
         S = (2 mu_x mu_y + c1) (2 s_xy + c2) / ((mu_x² + mu_y² + c1) (s_x² + s_y² + c2))
 
-    compares brightness and structure: 1 for equal windows, near 0 for unrelated ones. The averages are
-    weighted by a Gaussian window, and only windows that lie wholly inside the image count. c1 = (k1 · range)²
-    and c2 = (k2 · range)² keep flat windows from dividing by zero.
+    compares brightness and structure: 1 for equal windows, near 0 for unrelated ones. A Gaussian window weights the
+    averages. Only windows inside the image count. c1 = (k1 · range)² and c2 = (k2 · range)² keep flat windows from
+    dividing by zero. Everything is computed in float64: a variance is a small difference of large numbers.
 
-    An average over windows is linear, F(x) = R x Cᵀ with banded matrices R and C, so what flows back through
-    it is its transpose, Rᵀ g C. The rest is the product rule, written out in the kernel `ssim_map`.
-    All of it runs in float64, whatever the arguments: a variance is a small difference of large numbers.
+    The gradient is the chain rule. An average over windows is linear, F(x) = R x Cᵀ with banded matrices R and C, so
+    a gradient g passes back through it as Rᵀ g C. x enters S through F(x), F(x²) and F(x y), hence
+
+        dL/dx = -(Rᵀ dS/dmu_x C + 2 x · Rᵀ dS/dxx C + y · Rᵀ dS/dxy C) / (number of windows)
 
     Parameters
     ----------
     image_shape : (height, width)
-        How a row of the prediction and of the target folds into an image.
+        The shape of the image in each row of prediction and target, in pixels.
     window, sigma : int, float
-        Side of the square window in pixels, and the standard deviation of its weights: 11 and 1.5.
+        The side of the square window in pixels, and the standard deviation of its weights: 11 and 1.5.
     k1, k2 : float
         0.01 and 0.03.
     data_range : float
-        The range of the targets, which must lie in [0, data_range].
+        Targets must lie in [0, data_range].
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, the window does not fit into the image, a row has not
-        height · width elements, or a target is outside [0, data_range].
+        If an argument is out of range, the window does not fit into the image, a row does not have height · width
+        elements, or a target is outside [0, data_range].
 
-    Source: Wang, Bovik, Sheikh and Simoncelli, 2004, "Image quality assessment: from error visibility to
-    structural similarity", IEEE Transactions on Image Processing 13(4), equations 13 to 16.
+    Source: Wang, Bovik, Sheikh and Simoncelli, 2004, "Image quality assessment: from error visibility to structural
+    similarity", IEEE Transactions on Image Processing 13(4), equations 13 to 16.
 
     Example
     -------
@@ -218,14 +283,14 @@ class SSIM(Loss):
         R, C = (_averages(n, self.window, self.sigma) for n in (height, width))
         x = prediction.astype(np.promote_types(prediction.dtype, np.float64)).reshape(-1, height, width)
         y = target.astype(np.float64).reshape(-1, height, width)
-        # Forward: local averages of x, y, x², y², xy, each (n, height - window + 1, width - window + 1).
+        # Forward: local averages, each (N, height - window + 1, width - window + 1).
         mu_x, mu_y, xx, yy, xy = (R @ image @ C.T for image in (x, y, x * x, y * y, x * y))
         c1, c2 = (self.k1 * self.data_range) ** 2, (self.k2 * self.data_range) ** 2
-        s, d_mu_x, d_xx, d_xy = kernels.of(mu_x, mu_y).ssim_map(mu_x, mu_y, xx, yy, xy, c1, c2)
-        # Backward: through each average by its transpose, then through x, x² and xy.
+        S, d_mu_x, d_xx, d_xy = ssim_map(mu_x, mu_y, xx, yy, xy, c1, c2)
+        # Backward: through each average by its transpose, then through x, x² and x y.
         back_mu_x, back_xx, back_xy = (R.T @ d @ C for d in (d_mu_x, d_xx, d_xy))
-        grad = -(back_mu_x + 2 * x * back_xx + y * back_xy) / s.size
-        dissimilarity = 1 - s
+        grad = -(back_mu_x + 2 * x * back_xx + y * back_xy) / S.size
+        dissimilarity = 1 - S
         if weight is not None:
             w = weight[:, None, None]
             dissimilarity, grad = dissimilarity * w, grad * w

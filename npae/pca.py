@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae.arrays import Array, ArrayLike
 from npae.estimator import Estimator
 from npae.estimator.arguments import as_count, as_dtype
 from npae.estimator.dataframes import column_names
 from npae.estimator.validation import as_table, as_weights, check_finite
-from npae.exporting import export_pca
+from npae.kernels.arrays import Array, ArrayLike
+from npae.storage import export_pca
 
 
 @dataclass(eq=False, repr=False)

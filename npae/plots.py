@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npae.arrays import Array, ArrayLike
 from npae.autoencoder import AE
 from npae.estimator.arguments import as_count, as_image_shape, as_path, as_real
 from npae.estimator.validation import as_numbers, as_table
-from npae.layers import Dense, parts
+from npae.kernels.arrays import Array, ArrayLike
+from npae.layers import Dense, all_layers
 from npae.pca import PCA
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def filters(model: AE, ax: Axes, units: Iterable[int] = range(16), image_shape: 
     _check_axes(ax, "filters")
     _check_model(model, "filters", AE)
     image_shape = as_image_shape(image_shape, "filters")
-    dense = next((layer for layer in parts(model._learned("encoder_")) if isinstance(layer, Dense)), None)
+    dense = next((layer for layer in all_layers(model._learned("encoder_")) if isinstance(layer, Dense)), None)
     if dense is None:
         raise ValueError(
             f"filters expected an encoder with a Dense layer, got {model.encoder_!r}: plot something else."

@@ -1,155 +1,127 @@
-"""Training: show the network a few examples, see how wrong it is, step downhill; again, until it has learned.
+"""Training: show the network a few examples, measure its error, step downhill; repeat until it has learned.
 
-One pass over the data is an epoch. Each epoch shuffles the rows and cuts them into minibatches, whose gradient is
-that of all data but for noise, at a small share of the price (Bottou, 2010, "Large-scale machine learning with
-stochastic gradient descent"):
+One pass over the data is an epoch. It cuts the shuffled rows into batches. The gradient of a batch is that of all data
+plus noise, at a small part of the price (Bottou, 2010, "Large-scale machine learning with stochastic gradient descent").
 
-    x_in  = corrupt(x)                      (nothing, for a plain autoencoder)
-    x_hat = network.forward(x_in)
-    L, g  = loss(x_hat, x)                  compared with the clean x
-    network.backward_parameters(g)          sets the gradient of every parameter
-    optimizer.step(parameters, state)
+An autoencoder must give back its input: z = f(x), x_hat = g(z), with x_hat close to x. A denoising autoencoder gets
+x_in = corrupt(x) as its input, and still the clean x as its target.
 
-These are the same kernels on arrays of the same shapes thousands of times over. So they are recorded once, in
-buffers that stay, and then repeated without the Python between them (`kernels.recorded`), wherever
-all parts of the step are known to consist of kernels alone (`only_kernels`).
-
-A network that learns its training data by heart gets worse on others. With `patience` training stops when the
-validation loss has not fallen for so many epochs, and the weights with which it was least come back (Prechelt, 1998,
-"Early stopping - but when?").
-
-Next: `autoencoder.py`, which wraps this loop in `fit`.
+Next: `autoencoder.py`, whose `fit` runs this loop.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from npae import kernels
-from npae.arrays import Array
-from npae.batches import Batches
-from npae.blocks import evaluate, only_kernels
-from npae.corruptions import Corruption, KeyedNoise, corrupt, draw_key
-from npae.history import Training
-from npae.optimizers import State
-from npae.parameter import Parameter, flatten
+from npae.corruptions import Corruption, corrupt
+from npae.kernels.arrays import LINE, Array, aligned
+from npae.layers import Layer, Parameter, check_distinct
+from npae.losses import Loss
+from npae.optimizers import Optimizer, State
 
-Step = Callable[[Array, "Array | None"], float]
+
+def train_step(
+    encoder: Layer,
+    decoder: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    parameters: Sequence[Parameter],
+    state: State,
+    x: Array,
+    *,
+    corruption: Corruption | None = None,
+    rng: np.random.Generator | None = None,
+    weight: Array | None = None,
+) -> Array:
+    """Train on one batch x (N, d); return its loss, an array of shape ().
+
+    `state` is optimizer.init(parameters). `rng` draws the noise of `corruption`. `weight` (N,) weights the rows.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from npae import MSE, Adam, Dense
+    >>> x = np.eye(4, dtype=np.float32)
+    >>> encoder, decoder, adam = Dense(4, 3, rng=0), Dense(3, 4, rng=1), Adam(0.01)
+    >>> parameters = encoder.parameters() + decoder.parameters()
+    >>> state = adam.init(parameters)
+    >>> losses = [float(train_step(encoder, decoder, MSE(), adam, parameters, state, x)) for _ in range(200)]
+    >>> losses[-1] < 0.2 * losses[0]
+    True
+    """
+    x_in = x if corruption is None or rng is None else corrupt(corruption, x, rng)
+    z = encoder.forward(x_in)
+    x_hat = decoder.forward(z)
+    value, grad_x_hat = loss.value_and_gradient(x_hat, x, weight)
+    grad_z = decoder.backward(grad_x_hat)
+    encoder.backward_parameters(grad_z)  # no gradient by the input is needed
+    optimizer.step(parameters, state)
+    return value
+
+
+class DivergenceError(RuntimeError):
+    """The loss or a parameter is not finite any more."""
 
 
 def train(
-    training: Training,
-    batches: Batches,
-    *,
+    step: Callable[[Array, Array | None], float],
+    batches: Callable[[], Iterable[tuple[Array, Array | None]]],
     epochs: int,
-    corruption: Corruption | None = None,
-    validation: tuple[Array, Array] | None = None,
-    patience: int | None = None,
-    after_epoch: Callable[[], bool] = lambda: False,
-) -> None:
-    """Teach the network to give back the rows of `batches`, until the history has `epochs` entries. All in place.
+) -> Iterator[float]:
+    """Train for a number of epochs: step(batch, weight) on every batch. Yield the mean loss over all rows of each epoch.
 
-    Parameters
-    ----------
-    corruption : callable (x, rng) -> x_noisy, optional
-        Applied afresh to every batch on its way in.
-    validation : (inputs, targets), optional
-        Evaluated after every epoch.
-    patience : int, optional
-        How many epochs to wait for a lower validation loss; at the end the best weights come back.
-    after_epoch : callable () -> bool, optional
-        Called when the history has an epoch's entry; True ends training.
+    `batches()` yields the batches of one epoch, in a new order each time, and the weights of their rows or None.
 
-    Raises
-    ------
-    RuntimeError
-        If the loss or a parameter stops being finite. Ctrl-C raises nothing: training ends there, and
-        the history says so. What `after_epoch` raises comes through.
+    Raises DivergenceError when a loss is not finite, ValueError if an epoch has no batch.
     """
-    history, vector = training.history, flatten(training.network.parameters())
-    if training.last is not None:
-        vector.value[:], training.last = training.last, None
-    step = _steps(training, vector, batches, corruption)
-    history.stopped = ""
-    try:
-        while len(history.loss) < epochs and not history.stopped:
-            training.whole, started = False, time.perf_counter()
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is reported
-                mean, held_out, rate = _epoch(step, training, vector, batches, validation)
-            history.add(mean, held_out, rate, time.perf_counter() - started)
-            if patience is not None:
-                training.keep_the_best(vector.value, patience)
-            training.whole = True
-            if after_epoch() and not history.stopped:
-                history.stopped = f"by a callback after epoch {len(history.loss)}"
-    except KeyboardInterrupt:
-        history.drop_unfinished()
-        history.stopped = f"interrupted in epoch {len(history.loss) + (not training.whole)}"
-    finally:
-        if training.best is not None:
-            training.last, vector.value[:] = vector.value.copy(), training.best
+    for _ in range(epochs):
+        total, rows = 0.0, 0
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported below
+            for batch, weight in batches():
+                value = step(batch, weight)
+                if not math.isfinite(value):
+                    raise DivergenceError(f"a loss of {value}")
+                total, rows = total + value * len(batch), rows + len(batch)
+        if rows == 0:
+            raise ValueError("training expected batches in every epoch, got none: let __iter__ begin again each time.")
+        yield total / rows
 
 
-def _epoch(
-    step: Step, training: Training, vector: Parameter, batches: Batches, validation: tuple[Array, Array] | None
-) -> tuple[float, float | None, float]:
-    """One pass over the data: the mean loss over all rows, the validation loss, and the last learning rate."""
-    total, n, rate = 0.0, 0, 0.0
-    for item, weight in batches.epoch(training.shuffle_rng):
-        rate = training.optimizer.rate(training.state)
-        value = step(item, weight)
-        if not math.isfinite(value):
-            raise training.diverged(f"a loss of {value}", rate)
-        total, n = total + value * len(item), n + len(item)
-    if n == 0:
-        raise ValueError("training expected batches in every epoch, got none: let __iter__ begin anew each time.")
-    if not np.isfinite(vector.value).all():
-        raise training.diverged("a parameter that is not finite", rate)
-    held_out = None if validation is None else evaluate(training.network, training.loss, *validation)
-    if held_out is not None and not math.isfinite(held_out):
-        raise training.diverged(f"a validation loss of {held_out}", rate)
-    return total / n, held_out, rate
+def flatten(parameters: Sequence[Parameter]) -> Parameter:
+    """Move all parameters into one vector, of which each becomes a view; return the vector as a parameter.
 
+    Values are kept. One optimizer step on the vector, or one copy of it, then covers the whole network. Each parameter
+    begins on a cache line unless all are small. Padding between parameters is zero, and so is its gradient.
 
-def _steps(training: Training, vector: Parameter, batches: Batches, corruption: Corruption | None) -> Step:
-    """A function of a batch's item that trains the network on its rows and returns the loss."""
-    network, loss, optimizer = training.network, training.loss, training.optimizer
-    parameters, state = [vector], training.state
-    noise = corruption if isinstance(corruption, KeyedNoise) and only_kernels(corruption) else None
-    key = np.zeros(1, np.uint64)
-    repeated: dict[int, tuple[Array, Array | None, Callable[[], Array]]] = {}  # for a full batch, and for the last
-    repeatable = only_kernels(network, loss, optimizer) and corruption is noise
+    Raises ValueError if the list is empty, the dtypes differ, or a parameter occurs twice.
 
-    def on(item: Array, weight: Array | None, downhill: Callable[[list[Parameter], State], None]) -> Array:
-        x = batches.rows(item)
-        x_in = x
-        if noise is not None:
-            x_in = noise.apply(x, key)
-        elif corruption is not None:
-            x_in = corrupt(corruption, x, training.noise_rng)
-        x_hat = network.forward(x_in)
-        value, grad = loss.value_and_gradient(x_hat, x, weight)
-        network.backward_parameters(grad)
-        downhill(parameters, state)
-        return value
-
-    def step(item: Array, weight: Array | None) -> float:
-        if noise is not None:
-            key[:] = draw_key(training.noise_rng)
-        if not repeatable or (len(item) not in repeated and len(repeated) == 2):
-            return float(on(item, weight, optimizer.step))
-        if len(item) not in repeated:
-            place, w = batches.place(item), None if weight is None else np.empty_like(weight)
-            repeated[len(item)] = place, w, kernels.recorded(lambda: on(place, w, optimizer.apply))
-        place, w, again = repeated[len(item)]
-        place[:] = item
-        if w is not None:
-            w[:] = weight
-        optimizer.prepare(state)
-        return float(again())
-
-    return step
+    Example
+    -------
+    >>> import numpy as np
+    >>> from npae import Parameter
+    >>> W, b = Parameter(np.ones((2, 3)), "W"), Parameter(np.zeros(3), "b")
+    >>> flat = flatten([W, b])
+    >>> flat.value[0] = 5.0
+    >>> W.value[0, 0], flat.value.size
+    (np.float64(5.0), 16)
+    """
+    dtypes = {p.value.dtype for p in parameters}
+    if len(dtypes) != 1:
+        raise ValueError(
+            f"flatten expected parameters of one dtype, got {sorted(map(str, dtypes)) or 'no parameters'}: "
+            "build every layer with the same dtype."
+        )
+    check_distinct(parameters, "flatten")
+    dtype = dtypes.pop()
+    starts = np.cumsum([0, *(-(-p.value.nbytes // LINE) * LINE // dtype.itemsize for p in parameters)]).tolist()
+    flat = Parameter(aligned((starts[-1],), dtype, fill=0), "parameters")
+    flat.grad = aligned((starts[-1],), dtype, fill=0)
+    for p, start in zip(parameters, starts, strict=False):
+        place = slice(start, start + p.value.size)
+        flat.value[place] = p.value.ravel()
+        p.value = flat.value[place].reshape(p.value.shape)
+        p.grad = flat.grad[place].reshape(p.value.shape)
+    return flat

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from npae.arrays import Array
 from npae.estimator.arguments import as_flag
+from npae.kernels.arrays import Array
 
 
 def digits(labels: bool = False) -> tuple[Array, ...]:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from npae.arrays import Array
 from npae.estimator.arguments import as_flag
-from npae.files import write_whole
+from npae.storage import atomic_write
+from npae.kernels.arrays import Array
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -150,7 +150,7 @@ def _keep(name: str, packed: bytes) -> None:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{name}.gz", lambda stream: stream.write(packed))
+        atomic_write(folder / f"{name}.gz", lambda stream: stream.write(packed))
     except OSError as error:
         warnings.warn(f"npae could not keep {name} in {folder}: {error}", RuntimeWarning, stacklevel=2)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from npae.arrays import RandomState
+from npae.kernels.arrays import RandomState
 
 T = TypeVar("T")
 

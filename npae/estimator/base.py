@@ -19,11 +19,11 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npae.arrays import Array, ArrayLike
 from npae.estimator.arguments import as_dtype
 from npae.estimator.dataframes import check_names, library, output_of, to_dataframe
 from npae.estimator.parameters import changed, constructor_defaults, with_fields
 from npae.estimator.validation import as_table
+from npae.kernels.arrays import Array, ArrayLike
 
 Self = TypeVar("Self", bound="Estimator")
 

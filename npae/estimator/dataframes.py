@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from npae.arrays import Array
+from npae.kernels.arrays import Array
 
 OUTPUTS = ("default", "pandas", "polars")
 

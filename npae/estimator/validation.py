@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae.arrays import Array, ArrayLike, mapped
+from npae.kernels.arrays import Array, ArrayLike, mapped
 
 Numbers = TypeVar("Numbers", float, Array)
 

@@ -1,12 +1,14 @@
-"""The ground floor: every loop over numbers, behind one interface with two implementations.
+"""Kernels: the functions that loop over numbers, each with a plain body and a compiled twin.
 
-`numpy_backend` is the specification, a few readable lines a kernel. `numba_backend` computes the
-same on all cores. The floors above ask `of(x, ...)` for the backend that serves their arrays and
-never know which they got:
+A kernel is a NumPy function in the module of its subject, beside the class that uses it:
 
-    y = kernels.of(x, W).dense(x, W, b)
+    @kernel
+    def dense(x: Array, W: Array, b: Array) -> Array:
+        return x @ W + b
 
-Numba serves float32 and float64; anything else (the complex numbers of a complex step) goes to NumPy.
+The body is the specification. `numba_backend` has a twin of the same name, which computes the same on all cores
+for float32 and float64. A call goes to the twin if numba is in use; anything else, such as the complex
+numbers of a complex step, goes to the body.
 """
 
 from __future__ import annotations
@@ -15,101 +17,97 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 
-from npae.arrays import Array
 from npae.kernels import numpy_backend
+from npae.kernels.arrays import Array
 
-__all__ = ["BACKENDS", "Backend", "backend_info", "backend_name", "of", "recorded", "use_backend"]
+__all__ = ["BACKENDS", "KERNELS", "backend_info", "backend_name", "kernel", "recomputed", "recorded", "use_backend"]
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
 
 BACKENDS = ("numpy", "numba")
+KERNELS: dict[str, Callable[..., Any]] = {}  # every kernel's body by name
+COMPILED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Backend(Protocol):
-    """What a backend provides; `numpy_backend` says what each function means."""
+    """What a backend provides besides its twins."""
 
     name: str
+    TWINS: Mapping[str, Callable[..., Any]]
 
     def describe(self) -> dict[str, Any]: ...
     def after_fork(self) -> None: ...
     def recorded(self, step: Callable[[], Result], unchanged: Callable[[], bool]) -> Callable[[], Result]: ...
+    def recomputed(self, compute: Callable[[], Sequence[Any] | Array]) -> Array: ...
     def cancel_recording(self) -> None: ...
-
-    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
-    def dense(self, x: Array, W: Array, b: Array) -> Array: ...
-    def column_sums(self, a: Array, out: Array | None = None) -> Array: ...
-    def take(self, a: Array, rows: Array) -> Array: ...
-    def copy(self, a: Array, out: Array | None = None) -> Array: ...
-
-    def relu(self, x: Array) -> Array: ...
-    def relu_backward(self, grad_y: Array, y: Array) -> Array: ...
-    def leaky_relu(self, x: Array, slope: float) -> Array: ...
-    def leaky_relu_backward(self, grad_y: Array, y: Array, slope: float) -> Array: ...
-    def elu(self, x: Array, alpha: float) -> Array: ...
-    def elu_backward(self, grad_y: Array, y: Array, alpha: float) -> Array: ...
-    def sigmoid(self, x: Array) -> Array: ...
-    def sigmoid_backward(self, grad_y: Array, y: Array) -> Array: ...
-    def tanh(self, x: Array) -> Array: ...
-    def tanh_backward(self, grad_y: Array, y: Array) -> Array: ...
-
-    def mse(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]: ...
-    def bce(self, logits: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]: ...
-    def ssim_map(
-        self, mu_x: Array, mu_y: Array, xx: Array, yy: Array, xy: Array, c1: float, c2: float
-    ) -> tuple[Array, Array, Array, Array]: ...
-
-    def sgd(self, value: Array, grad: Array, v: Array, numbers: Array) -> None: ...
-    def adam(self, value: Array, grad: Array, m: Array, v: Array, numbers: Array) -> None: ...
-
-    def gaussian_noise(self, x: Array, key: Array, std: float, low: float, high: float) -> Array: ...
-    def masking_noise(self, x: Array, key: Array, fraction: float) -> Array: ...
-    def salt_and_pepper(self, x: Array, key: Array, fraction: float, low: float, high: float) -> Array: ...
-
-
-_SERVED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class _Choice(NamedTuple):
-    """A backend, and how it was chosen. Each choice is a new object, so two of them are told apart by `is`."""
+    """A backend and how it was chosen. Each choice is a new object, so `is` tells two choices apart."""
 
     backend: Backend
+    twins: Mapping[str, Callable[..., Any]]
     how: str
 
 
-_choice: _Choice | None = None  # made at the first kernel call, or by use_backend
+_choice: _Choice | None = None  # made by the first kernel call, or by use_backend
 
 
-def of(*arrays: Array) -> Backend:
-    """The backend that computes on `arrays`: the active one where it knows their dtype and alignment, else NumPy."""
-    backend = (_choice or _choose()).backend
-    dtype = arrays[0].dtype
-    for a in arrays:
-        if a.dtype != dtype or dtype not in _SERVED or not a.flags.aligned:
-            backend.cancel_recording()
-            return numpy_backend
-    return backend
+def kernel(body: Function) -> Function:
+    """Make a NumPy function a kernel: calls go to the compiled twin of the same name where that can serve them.
+
+    The operands that decide are the first parameter and, if it is annotated as `Array`, the second.
+    """
+    name, code = body.__name__, body.__code__
+    KERNELS[name] = body
+    binary = body.__annotations__.get(code.co_varnames[1]) == "Array" if code.co_argcount > 1 else False
+
+    def unary_kernel(a: Array, *rest: Any, **options: Any) -> Any:
+        choice = _choice or _choose()
+        twin = choice.twins.get(name)
+        if twin is not None and a.dtype in COMPILED and a.flags.aligned:
+            return twin(a, *rest, **options)
+        choice.backend.cancel_recording()
+        return body(a, *rest, **options)
+
+    def binary_kernel(a: Array, b: Array, *rest: Any, **options: Any) -> Any:
+        choice = _choice or _choose()
+        twin = choice.twins.get(name)
+        if twin is not None and a.dtype in COMPILED and a.dtype == b.dtype and a.flags.aligned and b.flags.aligned:
+            return twin(a, b, *rest, **options)
+        choice.backend.cancel_recording()
+        return body(a, b, *rest, **options)
+
+    return cast(Function, wraps(body)(binary_kernel if binary else unary_kernel))
 
 
 def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
-    """A function that does what `step` does, where the backend can do so without the Python between its kernels.
+    """A function that does what `step` does. A compiled backend records the kernels of the first call and replays them.
 
-    step() must do its work in kernels alone, on arrays that stay where they are, and return the same arrays each time.
-    If another backend is chosen before the first call is over, kernels of both may have run: then each call is step().
+    step() must do its work in kernels alone, on the same arrays each time, and return the same arrays each time.
+    Numbers that Python computes for a kernel must come from `recomputed`. If the backend is switched during the first
+    call, nothing is replayed: every call is step().
     """
     choice = _choice or _choose()
     return choice.backend.recorded(step, lambda: _choice is choice)
 
 
-def use_backend(name: str) -> None:
-    """Compute with "numpy" (the plain specification) or "numba" (compiled, all cores) from now on.
+def recomputed(compute: Callable[[], Sequence[Any] | Array]) -> Array:
+    """compute() as an array to hand to a kernel. Each replay of a recording first calls compute() again."""
+    return (_choice or _choose()).backend.recomputed(compute)
 
-    Without a call the environment variable NPAE_BACKEND decides, and without that numba is used
-    where it is installed.
+
+def use_backend(name: str) -> None:
+    """Compute with "numpy" (the plain bodies) or "numba" (compiled, all cores) from now on.
+
+    Without a call the environment variable NPAE_BACKEND decides. Without that, npae uses numba if it is installed.
 
     Raises
     ------
@@ -128,7 +126,7 @@ def use_backend(name: str) -> None:
     >>> npae.use_backend(before)
     """
     global _choice
-    _choice = _Choice(_load(name), "by use_backend")
+    _choice = _load(name, "use_backend", "by use_backend")
 
 
 def backend_name() -> str:
@@ -154,8 +152,8 @@ def backend_info() -> dict[str, Any]:
     Returns
     -------
     dict
-        "backend" and "chosen" always. With NumPy its version; with numba its version, the number of threads,
-        the processor as LLVM knows it, and the vectors and register tile that follow from it.
+        "backend" and "chosen" always. With NumPy its version. With numba its version, the number of threads,
+        LLVM's name for the processor, and the vector width and register tile that follow from it.
 
     Raises
     ------
@@ -169,42 +167,42 @@ def backend_info() -> dict[str, Any]:
     >>> info["backend"] == npae.backend_name(), len(info["chosen"]) > 0
     (True, True)
     """
-    backend, how = _choice or _choose()
-    return {"backend": backend.name, "chosen": how, **backend.describe()}
+    choice = _choice or _choose()
+    return {"backend": choice.backend.name, "chosen": choice.how, **choice.backend.describe()}
 
 
 def _choose() -> _Choice:
+    """Choose a backend, for good, unless another thread or use_backend has done so in the meantime."""
     global _choice
     wish = os.environ.get("NPAE_BACKEND")
     if wish:
-        source = "the environment variable NPAE_BACKEND"
-        choice = _Choice(_load(wish, source), f"by {source}")
+        choice = _load(wish, "NPAE_BACKEND", "by the environment variable NPAE_BACKEND")
     elif importlib.util.find_spec("numba") is None:
-        choice = _Choice(numpy_backend, "because numba is not installed")
+        choice = _load("numpy", "npae", "because numba is not installed")
     else:
         try:
-            choice = _Choice(_load("numba", "npae"), "because numba is installed")
+            choice = _load("numba", "npae", "because numba is installed")
         except ImportError as error:
             warnings.warn(f"npae computes with NumPy: {error}", RuntimeWarning, stacklevel=3)
-            choice = _Choice(numpy_backend, f"because numba cannot be used: {error}")
-    if _choice is None:  # else another thread was sooner, or use_backend
+            choice = _load("numpy", "npae", f"because numba cannot be used: {error}")
+    if _choice is None:
         _choice = choice
     return _choice
 
 
-def _load(name: str, source: str = "use_backend") -> Backend:
+def _load(name: str, caller: str, how: str) -> _Choice:
     if not isinstance(name, str) or name not in BACKENDS:
-        raise ValueError(f"{source} expected one of {BACKENDS}, got {name!r}: choose one of these.")
-    if name == "numpy":
-        return numpy_backend
-    try:
-        backend: Backend = importlib.import_module("npae.kernels.numba_backend")
-    except Exception as error:  # an installed numba that does not fit the NumPy beside it raises what it likes
-        raise ImportError(
-            f"{source} expected numba to be importable, got {type(error).__name__}: {error}. "
-            'Install it with `pip install "npae[fast]"`, or choose the backend "numpy".'
-        ) from error
-    return backend
+        raise ValueError(f"{caller} expected one of {BACKENDS}, got {name!r}: choose one of these.")
+    backend: Backend = numpy_backend
+    if name == "numba":
+        try:
+            backend = importlib.import_module("npae.kernels.numba_backend")
+        except Exception as error:  # numba raises many kinds of error if it does not fit the installed NumPy
+            raise ImportError(
+                f"{caller} expected numba to be importable, got {type(error).__name__}: {error}. "
+                'Install it with `pip install "npae[fast]"`, or choose the backend "numpy".'
+            ) from error
+    return _Choice(backend, backend.TWINS, how)
 
 
 def _after_fork() -> None:

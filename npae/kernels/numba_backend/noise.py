@@ -2,7 +2,7 @@
 
 Philox turns a counter and a key into four words of 32 bits by ten rounds of multiplying, crossing over and
 mixing in the key. Element i of an array takes its word from the counter i // 4, whoever
-computes it; `numpy_backend.philox` is the specification. Normals are made of pairs of words
+computes it; `npae.corruptions.philox` is the specification. Normals are made of pairs of words
 by Box and Muller's formula, with logarithm, sine and cosine as series, because a loop that
 calls the C library's is not vectorised.
 
@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from npae.arrays import Array
+from npae.kernels.arrays import Array, aligned
 from npae.kernels.numba_backend.compile import (
     INNER_OPTIONS,
     Kernel,
@@ -32,8 +32,9 @@ from npae.kernels.numba_backend.compile import (
     words,
 )
 from npae.kernels.numba_backend.elementwise import BLOCK
-from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.parallel import parallel_for, run
 from npae.kernels.numba_backend.scratch import scratch
+from npae.kernels.numba_backend.twins import flat, twin
 
 I32 = ir.IntType(32)
 QUARTER = BLOCK // 4
@@ -221,6 +222,34 @@ def _corrupt_block(
 
 
 @Kernel(integer, double, number, number, words, vector, vector_out)
-def corrupt(context: int, code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array) -> None:
+def _corrupt_kernel(
+    context: int, code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array
+) -> None:
     """y = x + amount · normals within [low, high]; or `low` where struck, with salt and pepper `high` as often."""
     parallel_for(context, (y.size + BLOCK - 1) // BLOCK, CYCLES, _corrupt_block, (code, amount, low, high, key, x, y))
+
+
+# --- the twins ---------------------------------------------------------------------------------
+
+
+@twin
+def gaussian_noise(x: Array, key: Array, std: float, low: float, high: float) -> Array:
+    return _corrupt(GAUSSIAN, x, key, std, low, high)
+
+
+@twin
+def masking_noise(x: Array, key: Array, fraction: float) -> Array:
+    return _corrupt(MASKING, x, key, fraction, 0.0, 0.0)
+
+
+@twin
+def salt_and_pepper(x: Array, key: Array, fraction: float, low: float, high: float) -> Array:
+    return _corrupt(SALT_AND_PEPPER, x, key, fraction, low, high)
+
+
+def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: float) -> Array:
+    if key.shape != (1,) or key.dtype != np.uint64:
+        raise ValueError(f"noise expected its key as uint64 of shape (1,), got {key.dtype} of shape {key.shape}.")
+    y = aligned(x.shape, x.dtype)
+    run(_corrupt_kernel[x.dtype], code, amount, low, high, key, flat(x), y.reshape(-1))
+    return y

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +29,7 @@ from numba.core import cgutils
 from numba.core.compiler import Flags
 from numba.extending import intrinsic
 
+from npae.kernels.arrays import Array
 from npae.kernels.numba_backend.atomics import BODY_TYPE, WORD, load, store
 from npae.kernels.numba_backend.compile import inner, outer
 from npae.kernels.numba_backend.pool import perform, pool
@@ -132,11 +133,20 @@ class Recording:
         self.address: int = self._memory.ctypes.data
         self._memory[:2] = pool.address, self.address + JOBS
         self._kept: list[Any] = []
+        self._computed: list[tuple[Array, Callable[[], Any]]] = []
         self.replayable = True  # until something happens that cannot be repeated from it
 
     def keep(self, arguments: tuple[Any, ...]) -> None:
         """Arrays live as long as the recording that points to them."""
         self._kept.append(arguments)
+
+    def recompute(self) -> None:
+        """Compute the numbers of the next replay (see `recomputed`)."""
+        for values, compute in self._computed:
+            values[...] = compute()
+
+    def keep_computed(self, values: Array, compute: Callable[[], Any]) -> None:
+        self._computed.append((values, compute))
 
     @property
     def full(self) -> bool:
@@ -178,6 +188,15 @@ def cancel_recording() -> None:
         recording.replayable = False
 
 
+def recomputed(compute: Callable[[], Sequence[Any] | Array]) -> Array:
+    """compute() as an array; if this thread is making a recording, its replays compute the array again first."""
+    values = np.array(compute())
+    recording = _current.reference()
+    if recording is not None:
+        recording.keep_computed(values, compute)
+    return values
+
+
 def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda: True) -> Callable[[], Result]:
     """A function that does what `step` does, and from the second call on replays it.
 
@@ -204,6 +223,7 @@ def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda:
             return step()
         if not pool.staffed:
             pool.staff()
+        recording.recompute()
         _replay(recording.address)
         return result
 

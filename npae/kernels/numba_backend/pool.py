@@ -31,7 +31,7 @@ import warnings
 import numba
 import numpy as np
 
-from npae.arrays import LINE
+from npae.kernels.arrays import LINE
 from npae.kernels.numba_backend.atomics import (
     acquire,
     add,

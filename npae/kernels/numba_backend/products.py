@@ -26,17 +26,19 @@ import heapq
 import itertools
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from npae.arrays import LINE, Array
+from npae.kernels.arrays import LINE, Array, aligned
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
 from npae.kernels.numba_backend.copies import WAY, collide, spread
+from npae.kernels.numba_backend.packing import pack_row, pack_square
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
 from npae.kernels.numba_backend.pool import PER_JOB, threads
 from npae.kernels.numba_backend.scratch import scratch
-from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, pack_row, pack_square, tile
+from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile
+from npae.kernels.numba_backend.twins import flat, twin
 
 DEPTH = 256  # how many k at a time: a multiple of the lanes of every vector, since squares of these are packed
 PANEL = DEPTH * SHAPE.bytes * SHAPE.vectors  # bytes of so much of b
@@ -127,7 +129,7 @@ def _pack(b: Array, how: int, k: int, j: int, columns: int, depth: int, target: 
 
 
 @inner
-def _multiply(
+def _product_task(
     a: Array, b: Array, pack: int, start: Array, c: Array, tops: Array, tiles: int, panels: int, task: int
 ) -> None:
     """One task: `tiles` tiles of each of `panels` panels."""
@@ -179,7 +181,7 @@ def _product(
         pack = COLUMNS
     elif tiles >= FEW and (b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % (WAY // 4) == 0):
         pack = ROWS
-    parallel_for(context, down * across, 2 * PER_JOB, _multiply, (a, b, pack, start, c, tops, tiles, panels))
+    parallel_for(context, down * across, 2 * PER_JOB, _product_task, (a, b, pack, start, c, tops, tiles, panels))
 
 
 def product(a: Array, b: Array, start: Array, c: Array) -> None:
@@ -199,3 +201,53 @@ def product(a: Array, b: Array, start: Array, c: Array) -> None:
     if MANY_PANELS * width <= N and (collide(a) or collide(a.T)):
         a = spread(a) if collide(a) else spread(a.T).T
     run(_product[dtype], a, b, in_columns, start, c, cut_as.tops, cut_as.tiles, cut_as.panels)
+
+
+# --- the twins ---------------------------------------------------------------------------------
+
+
+@twin
+def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+    return _multiply(a, b, None, out)
+
+
+@twin
+def dense(x: Array, W: Array, b: Array) -> Array:
+    if b.shape != W.shape[1:]:
+        raise ValueError(f"dense expected b of shape {W.shape[1:]}, got {b.shape}.")
+    return _multiply(x, W, b, None)
+
+
+def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Array:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        raise ValueError(f"matmul expected shapes (M, K) and (K, N), got {a.shape} and {b.shape}.")
+    dtype, shape = a.dtype, (a.shape[0], b.shape[1])
+    if out is not None and (out.shape != shape or out.dtype != dtype):
+        raise ValueError(f"matmul expected out of shape {shape} and {dtype}, got {out.shape} and {out.dtype}.")
+    c = out if out is not None and _writable_in_place(out, a, b) else aligned(shape, dtype)
+    if c.size and a.size:
+        product(a, b, _row_of_zeros(shape[1], dtype) if bias is None else flat(bias), c)
+    else:
+        cancel_recording()
+        c[...] = 0 if bias is None else bias
+    if out is None or out is c:
+        return c
+    cancel_recording()
+    out[...] = c
+    return out
+
+
+def _writable_in_place(c: Array, a: Array, b: Array) -> bool:
+    flags = c.flags
+    in_rows = flags.c_contiguous or c.shape[1] < 2 or c.strides[1] == c.itemsize
+    return in_rows and flags.writeable and not np.may_share_memory(c, a) and not np.may_share_memory(c, b)
+
+
+_zeros: dict[Any, Array] = {}
+
+
+def _row_of_zeros(n: int, dtype: Any) -> Array:
+    row = _zeros.get(dtype)
+    if row is None or row.size < n:
+        row = _zeros[dtype] = np.zeros(n, dtype)
+    return row

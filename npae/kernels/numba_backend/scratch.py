@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from npae.arrays import LINE
+from npae.kernels.arrays import LINE
 
 
 @intrinsic(prefer_literal=True)

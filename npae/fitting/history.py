@@ -1,7 +1,4 @@
-"""What training leaves behind: how it went, and all that is needed to go on with it.
-
-A side room of the reading path, used by `training.py`.
-"""
+"""How training went, and everything that resuming it needs."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from npae.arrays import Array
+from npae.kernels.arrays import Array
 from npae.layers import Sequential
 from npae.losses import Loss
 from npae.optimizers import Optimizer, State
@@ -18,22 +15,22 @@ from npae.optimizers import Optimizer, State
 
 @dataclass
 class History:
-    """How training went, a number for each whole epoch.
+    """One number for each complete epoch.
 
     Attributes
     ----------
     loss : list of float
-        The mean loss over the epoch's batches, while the network was learning from them.
+        The mean loss over the epoch's batches, measured while the network was learning from them.
     validation_loss : list of float
         The loss on the validation data after the epoch; empty without validation data.
     learning_rate : list of float
-        The rate of the epoch's last step.
+        The learning rate of the epoch's last step.
     seconds : list of float
-        What the epoch took.
+        The duration of the epoch.
     best_epoch : int or None
-        With `patience`, the epoch (from 1) after which the validation loss was least.
+        With `patience`, the epoch (from 1) with the lowest validation loss.
     stopped : str
-        Empty if all epochs were run, else why not.
+        Why training ended early; empty if it ran all epochs.
 
     Example
     -------
@@ -50,7 +47,7 @@ class History:
     stopped: str = ""
 
     def add(self, loss: float, validation_loss: float | None, learning_rate: float, seconds: float) -> None:
-        """One more epoch is over."""
+        """Add a complete epoch."""
         self.loss.append(loss)
         if validation_loss is not None:
             self.validation_loss.append(validation_loss)
@@ -58,12 +55,12 @@ class History:
         self.seconds.append(seconds)
 
     def drop_unfinished(self) -> None:
-        """Forget what an interrupted `add` has left: `seconds` comes last, so an epoch that has it is whole."""
+        """Remove what an interrupted `add` left: `seconds` is appended last, so its length counts complete epochs."""
         for numbers in (self.loss, self.validation_loss, self.learning_rate):
             del numbers[len(self.seconds) :]
 
     def last(self) -> dict[str, float]:
-        """The last epoch: its number (from 1), loss, learning_rate, seconds and, if it has one, validation_loss."""
+        """The last epoch: its number (from 1), loss, learning_rate, seconds, and validation_loss if it has one."""
         if not self.loss:
             return {"epoch": 0}
         logs = {"epoch": len(self.loss), "loss": self.loss[-1]}
@@ -73,23 +70,25 @@ class History:
 
 
 @dataclass
-class Training:
-    """A network and all that its next epoch depends on besides data and recipes: enough to go on, bit for bit.
+class TrainingState:
+    """Everything the next epoch depends on besides the data and the model's arguments: resuming is exact, bit for bit.
 
     Attributes
     ----------
-    network, loss, optimizer
+    network : Sequential
+        Sequential(encoder, decoder).
+    loss, optimizer
     state : State
         The optimizer's.
     shuffle_rng, noise_rng, validation_rng : Generator
-        The last is where the noise on the validation data begins; it never moves on.
+        `validation_rng` never advances: the noise on the validation data is the same in every epoch.
     history : History
     best : Array or None
-        With `patience`, all parameters in one vector as they were when the validation loss was least.
+        With `patience`, all parameters at the lowest validation loss, as one vector.
     last : Array or None
-        The parameters of the last epoch, while the network has the best.
-    whole : bool
-        Whether the last epoch came to its end.
+        The parameters after the last epoch, while the network holds the best ones.
+    epoch_complete : bool
+        Whether the last epoch ran to its end.
     """
 
     network: Sequential
@@ -102,35 +101,17 @@ class Training:
     history: History = field(default_factory=History)
     best: Array | None = None
     last: Array | None = None
-    whole: bool = True
+    epoch_complete: bool = True
 
-    def fixed_rng(self) -> np.random.Generator:
-        """The generator of the noise on validation data, at its beginning each time."""
+    def validation_noise_rng(self) -> np.random.Generator:
+        """A generator that starts where the noise on the validation data starts."""
         return copy.deepcopy(self.validation_rng)
 
-    def keep_the_best(self, parameters: Array, patience: int) -> None:
-        """Keep a copy of all parameters if the last epoch is the best so far, else say when patience is over."""
+    def keep_best(self, parameters: Array, patience: int) -> None:
+        """Early stopping: copy the parameters if the last epoch is the best; stop after `patience` epochs without."""
         history = self.history
         epoch, best = len(history.loss), history.best_epoch
         if best is None or self.best is None or history.validation_loss[-1] < history.validation_loss[best - 1]:
             history.best_epoch, self.best = epoch, parameters.copy()
         elif epoch - best >= patience:
             history.stopped = f"no lower validation loss in {patience} epochs after epoch {best}"
-
-    def diverged(self, what: str, rate: float) -> RuntimeError:
-        """The error that says so."""
-        epoch = len(self.history.loss) + 1
-        return RuntimeError(
-            f"training expected a finite loss, got {what} in epoch {epoch}: it diverged. Lower the learning rate "
-            f"(now {rate:g}), scale the data to around [0, 1] or unit variance, or bound the output with 'sigmoid'."
-        )
-
-    def resumed(self, optimizer: Optimizer) -> Training:
-        """This training, to be gone on with by `optimizer`, whose numbers may be others, but not its kind."""
-        if type(optimizer) is not type(self.optimizer):
-            raise ValueError(
-                f"resuming expected the optimizer that training began with, {self.optimizer}, got {optimizer}: "
-                "keep its kind, or fit anew."
-            )
-        self.optimizer = optimizer
-        return self

@@ -1,4 +1,4 @@
-"""The few types that every room speaks of, and where an array lies: on which cache line, in memory or in a file."""
+"""Array types, and where an array lies in memory."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
-"""A NumPy array of float32 or float64 (complex128 where a complex step runs through)."""
+"""A NumPy array of float32 or float64 (complex128 while a complex step runs through)."""
 
-RandomState: TypeAlias = "int | np.random.Generator | None"  # quoted: numpy.random loads when it is used
-"""What fixes a run: a seed, a generator, or None for fresh entropy."""
+RandomState: TypeAlias = "int | np.random.Generator | None"  # quoted: numpy.random loads on first use
+"""A seed, a generator, or None for fresh entropy."""
 
 LINE = 64  # bytes of a cache line
-SMALL = 4096  # bytes: what takes less time to compute than to place
+SMALL = 4096  # bytes: below this, alignment costs more than it saves
 
 __all__ = ["LINE", "Array", "ArrayLike", "RandomState", "aligned", "mapped"]
 
 
 def aligned(shape: tuple[int, ...], dtype: DTypeLike, fill: float | None = None) -> Array:
-    """An array, like `np.empty` or `np.full`, which begins on a cache line unless it is small.
+    """An array like that of `np.empty` or `np.full`; unless it is small, it begins on a cache line.
 
-    So no vector register is filled from two lines, and no two cores write to the same one.
+    Then no vector register is loaded from two lines, and no two cores write to the same line.
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize

@@ -1,0 +1,170 @@
+"""Batches: the rows that the network sees next, from a table in memory, a memory map, or an iterable.
+
+    array           each epoch draws one permutation of all rows and cuts it into batches
+    memory map      the same, and the same bits, up to 1 GiB (joblib passes arrays above 1 MB to other processes as maps)
+    larger map      each epoch permutes blocks of 1 MB of neighbouring rows, reads 32 blocks at a time, and shuffles
+                    their rows together: the file is read in long stretches
+    iterable        its batches are taken in its order, one step each
+
+Every row is used once an epoch. Shuffled blocks are less random than shuffled rows: shuffle a sorted file once when
+you write it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sized
+from itertools import chain
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npae.estimator.validation import as_table, normalized_weights
+from npae.kernels import kernel
+from npae.kernels.arrays import Array, ArrayLike, mapped
+from npae.losses import Loss
+
+LARGE = 2**30  # bytes: the rows of larger memory maps are shuffled in blocks
+BLOCK = 2**20  # bytes of a block
+POOL = 32  # blocks whose rows are shuffled together
+
+Indices: TypeAlias = "NDArray[np.int64]"
+
+
+@kernel
+def take(x: Array, rows: Indices) -> Array:
+    """The given rows of x (N, d), as a batch."""
+    batch: Array = x[rows]
+    return batch
+
+
+class Batches(Protocol):
+    """The data of a fit: width and dtype of the rows, and the number of batches in an epoch (None if unknown)."""
+
+    width: int
+    dtype: np.dtype[Any]
+    steps: int | None
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Array, Array | None]]:
+        """The batches of one epoch and the weights of their rows. `rows` turns a batch into x."""
+
+    def rows(self, batch: Array) -> Array:
+        """x (n, width) of a batch. It works in kernels alone, so that it can be part of a recorded step."""
+
+    def example(self) -> Array:
+        """The first row or rows, to try the network on."""
+
+
+class TableBatches:
+    """Shuffled rows of an array or a memory map.
+
+    A batch is a vector of row numbers, and the step itself fetches the rows. If the table has another dtype or order
+    than the network needs, a batch is the converted rows.
+    """
+
+    def __init__(self, X: Array, batch_size: int, weight: Array | None, dtype: np.dtype[Any]) -> None:
+        self.X, self.batch_size, self.weight = X, batch_size, weight
+        self.width, self.dtype = X.shape[1], dtype
+        self.steps: int | None = math.ceil(len(X) / batch_size)
+        self.block = max(1, BLOCK // X[0].nbytes) if mapped(X) and X.nbytes > LARGE else len(X)
+        self.convert = X.dtype != dtype or not X.flags.c_contiguous
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Array, Array | None]]:
+        for rows in shuffled_batches(len(self.X), self.batch_size, self.block, rng):
+            weight = None if self.weight is None else self.weight[rows]
+            yield (self.X[rows].astype(self.dtype) if self.convert else rows), weight
+
+    def rows(self, batch: Array) -> Array:
+        return batch if self.convert else take(self.X, batch)
+
+    def example(self) -> Array:
+        return self.X[:1].astype(self.dtype)
+
+
+class StreamBatches:
+    """The arrays (n, d) that an iterable yields, each checked when it arrives and used as one batch."""
+
+    def __init__(self, source: Iterable[ArrayLike], loss: Loss, caller: str, epochs: int, **spec: Any) -> None:
+        self.source, self.loss, self.caller = source, loss, caller
+        self.iterator: Iterator[ArrayLike] | None = iter(source)
+        if self.iterator is source and epochs > 1:
+            raise TypeError(
+                f"{caller} expected an iterable of batches that can be run through {epochs} times, once an epoch, got "
+                f"{source!r}, which is used up after the first: pass an object whose __iter__ begins again."
+            )
+        self.steps = len(source) if isinstance(source, Sized) else None
+        first = next(self._checked(self.iterator, **spec), None)
+        if first is None:
+            raise ValueError(f"{caller} expected at least one batch, got none from {source!r}: pass some data.")
+        self.first: Array = first
+        self.width, self.dtype = self.first.shape[1], self.first.dtype
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Array, Array | None]]:
+        source: Iterable[ArrayLike] = self.source
+        if self.iterator is not None:  # the first epoch continues the iterator that gave the first batch
+            source, self.iterator = chain([self.first], self.iterator), None
+        for x in self._checked(source, width=self.width, dtype=self.dtype):
+            yield x, None
+
+    def rows(self, batch: Array) -> Array:
+        return batch
+
+    def example(self) -> Array:
+        return self.first
+
+    def _checked(self, source: Iterable[ArrayLike], **spec: Any) -> Iterator[Array]:
+        for number, batch in enumerate(source, start=1):
+            x = as_table(batch, self.caller, name=f"batch {number}", **spec)
+            self.loss.check_target(x)
+            yield x
+
+
+def as_batches(
+    X: Any, sample_weight: Any, loss: Loss, caller: str, *, batch_size: int, epochs: int, **spec: Any
+) -> Batches:
+    """The batches of a table, a memory map or an iterable, checked. `spec` is the required width and dtype, if any.
+
+    Raises TypeError or ValueError if X is none of these, or holds values that the network or the loss cannot take.
+    """
+    if is_stream(X):
+        if sample_weight is not None:
+            raise ValueError(
+                f"{caller} expected no sample_weight with an iterable of batches, got one: weights belong to the rows "
+                "of a table, so pass X as one array (a memory map, if it is large)."
+            )
+        return StreamBatches(X, loss, caller, epochs, **spec)
+    table = as_table(X, caller, keep_memmap=True, **spec)
+    loss.check_target(table)
+    dtype = as_table(table[:1], caller, **spec).dtype
+    weight = None if sample_weight is None else normalized_weights(sample_weight, len(table), caller).astype(dtype)
+    return TableBatches(table, batch_size, weight, dtype)
+
+
+def is_stream(X: Any) -> bool:
+    """Whether X can only be iterated over: not an array, a sequence, or an object that converts to an array."""
+    known = ("__array__", "__array_interface__", "__dataframe__", "__getitem__", "toarray")
+    return isinstance(X, Iterable) and not any(hasattr(X, name) for name in known)
+
+
+def shuffled_batches(n: int, batch_size: int, block: int, rng: np.random.Generator) -> Iterator[Indices]:
+    """The numbers 0..n-1, each once, shuffled block by block, in batches of `batch_size`; the last may be smaller.
+
+    Example
+    -------
+    >>> batches = list(shuffled_batches(10, 4, 10, np.random.default_rng(0)))
+    >>> [len(rows) for rows in batches], sorted(np.concatenate(batches).tolist()) == list(range(10))
+    ([4, 4, 2], True)
+    """
+    blocks = rng.permutation(math.ceil(n / block))
+    rest = np.empty(0, np.int64)
+    for first in range(0, len(blocks), POOL):
+        pool = [np.arange(b * block, min(n, (b + 1) * block)) for b in blocks[first : first + POOL]]
+        rows = np.concatenate(pool)
+        rng.shuffle(rows)
+        rows = np.concatenate([rest, rows])
+        is_last = first + POOL >= len(blocks)
+        end = len(rows) if is_last else len(rows) // batch_size * batch_size
+        for start in range(0, end, batch_size):
+            yield rows[start : start + batch_size]
+        rest = rows[end:]

@@ -1,0 +1,241 @@
+"""Saving and loading models: whole, checked, and bit for bit.
+
+    {"format": "npae", "version": 3, "class": "AE",
+     "parameters": {"hidden": {"tuple": [128]}, "latent_dim": 32, ...},
+     "learned": {"n_features_in_": 784, "training_": {"TrainingState": {"network": ..., "history": ..., ...}}},
+     "arrays": {"training.network.0.0.W": {"dtype": "float32", "shape": [784, 128]}, ...}}
+
+`load` builds the model, checks that all its parts fit together, and describes it again. If that description is not
+the file's header, it refuses the file: nothing in a header can be ignored or misread.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import types
+import typing
+from typing import Any
+
+import numpy as np
+
+from npae.estimator import Estimator
+from npae.estimator.arguments import as_path
+from npae.fitting import TrainingState
+from npae.kernels.arrays import Array
+from npae.layers import Parameter, Sequential
+from npae.losses import SSIM
+from npae.storage import archive
+from npae.storage.files import atomic_write
+from npae.storage.serialize import deserialize, serialize
+from npae.training import flatten
+
+_DERIVED = ("network_", "encoder_", "decoder_", "loss_", "history_")  # `Estimator._after_load` sets them from training_
+
+
+def save(model: Estimator, path: str | os.PathLike[str]) -> None:
+    """Write a fitted model to `path`: the whole file, or nothing.
+
+    Raises
+    ------
+    TypeError
+        If the model is not an AE, DAE or PCA, or holds an object that a file cannot, such as a function.
+    ValueError
+        If its parts do not fit together, or a weight is not finite.
+    RuntimeError
+        If it has not been fitted.
+    OSError
+        If the file cannot be written. An older file at `path` is kept.
+
+    Example
+    -------
+    >>> import npae, numpy as np, os, tempfile
+    >>> pca = npae.PCA(1).fit(np.arange(6.0).reshape(3, 2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(pca, os.path.join(folder, "pca.npz"))
+    ...     load(os.path.join(folder, "pca.npz"))
+    PCA(n_components=1)
+    """
+    _check_kind(model, "pass a fitted one")
+    model._learned("n_features_in_")
+    path = as_path(path, "save")
+    contents, arrays = _describe(model)
+    try:
+        _check(model)
+    except Exception as error:
+        raise ValueError(
+            f"save expected a model as fit leaves it, got one in which {_fault(error)}: undo the change, or fit again."
+        ) from error
+    atomic_write(path, lambda stream: archive.write(stream, contents, arrays))
+
+
+def check_savable(model: Estimator) -> None:
+    """Raise TypeError if `save` would, once the model is fitted: a checkpoint must not fail after an epoch of work."""
+    _check_kind(model, "leave the checkpoint out")
+    _parameters(model, {})
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """The model that `save` wrote to `path`.
+
+    Any file may be given. `load` runs nothing in it, and refuses each that `save` would not write. It takes a few
+    times the memory of the file's arrays, and up to 25 times that of its header, which has at most 16 MiB.
+
+    Raises
+    ------
+    ValueError
+        If this version of npae cannot read the file; the message says why.
+    OSError
+        If there is no such file, or it cannot be read.
+
+    Example
+    -------
+    >>> import npae, numpy as np, os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     npae.save(npae.AE((), 1, epochs=2).fit(np.eye(3)), os.path.join(folder, "ae.npz"))
+    ...     len(load(os.path.join(folder, "ae.npz")).partial_fit(np.eye(3)).history_.loss)
+    3
+    """
+    try:
+        path = os.fspath(path)
+        return _rebuild(*archive.read(path))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # malformed input may raise any of them
+        raise ValueError(
+            f"load expected a file written by npae.save, got {path!r:.500}, in which {_fault(error)}: "
+            "save the model again, or check that this is the right file."
+        ) from error
+
+
+def _describe(model: Estimator) -> tuple[dict[str, Any], dict[str, Array]]:
+    """A model as JSON and arrays."""
+    arrays: dict[str, Array] = {}
+    derived = _DERIVED if "training_" in vars(model) else ()
+    learned = {k: v for k, v in sorted(vars(model).items()) if _is_learned(k) and k not in derived}
+    contents = {
+        "class": type(model).__name__,
+        "parameters": _parameters(model, arrays),
+        "learned": {k: serialize(v, k.removesuffix("_"), arrays) for k, v in learned.items()},
+    }
+    return contents, arrays
+
+
+def _parameters(model: Estimator, arrays: dict[str, Array]) -> dict[str, Any]:
+    """The constructor's arguments as JSON."""
+    return {k: serialize(v, f"parameters.{k}", arrays) for k, v in model.get_params(deep=False).items()}
+
+
+def _rebuild(header: bytes, contents: dict[str, Any], arrays: dict[str, Array]) -> Estimator:
+    """The model that a file describes."""
+    kind = Estimator.kinds.get(contents["class"])
+    if kind is None:
+        raise ValueError(f"the class {contents['class']!r:.200} is unknown")
+    model = kind(**{k: deserialize(v, arrays) for k, v in contents["parameters"].items()})
+    for name, value in contents["learned"].items():
+        if not _is_learned(name):
+            raise ValueError(f"{name!r:.200} is not an attribute that fit sets")
+        setattr(model, name, deserialize(value, arrays))
+    model._after_load()
+    _check(model)
+    if "training_" in vars(model):
+        _check_state(vars(model)["training_"])
+    if archive.header_text(*_describe(model)) != header:
+        raise ValueError("the header differs from the one that npae.save writes for its model")
+    return model
+
+
+def _check_kind(model: Any, advice: str) -> None:
+    if Estimator.kinds.get(type(model).__name__) is not type(model):
+        raise TypeError(f"save expected an AE, DAE or PCA, got {type(model).__name__}: {advice}.")
+
+
+def _is_learned(name: str) -> bool:
+    return name.endswith("_") and not name.startswith("_")
+
+
+def _fault(error: BaseException) -> str:
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{error}"[:500]
+
+
+def _check(model: Estimator) -> None:
+    """Raise unless all that `encode`, `decode` and `score` rely on is there and fits together."""
+    learned = vars(model)
+    d, names = learned["n_features_in_"], learned.get("feature_names_in_")
+    if type(d) is not int:
+        raise ValueError(f"n_features_in_ is {d!r:.200}")
+    if names is not None and (names.shape, names.dtype) != ((d,), np.dtype(object)):
+        raise ValueError(f"feature_names_in_ has shape {names.shape} for {d} features")
+    if "training_" in learned:
+        _check_training(learned, d)
+    else:
+        k, dtype = len(learned["components_"]), learned["components_"].dtype
+        shapes = {"components_": (k, d), "mean_": (d,), "explained_variance_": (k,), "explained_variance_ratio_": (k,)}
+        for name, shape in shapes.items():
+            _check_array(learned[name], name, shape, dtype)
+
+
+def _check_training(learned: dict[str, Any], d: int) -> None:
+    """Raise unless training_ is what it says, the other attributes are parts of it, and all fit d features."""
+    training: TrainingState = learned["training_"]
+    _check_fields(training)
+    _check_fields(training.state)
+    _check_fields(training.history)
+    network, loss, history = training.network, training.loss, training.history
+    encoder, decoder = network.layers
+    parts = dict(zip(_DERIVED, (network, encoder, decoder, loss, history), strict=True))
+    for name, part in parts.items():
+        if learned[name] is not part:
+            raise ValueError(f"{name} is not that of training_")
+    if not (isinstance(encoder, Sequential) and isinstance(decoder, Sequential)):
+        raise ValueError("network_ is not an encoder and a decoder")
+    if not (network.n_in == d == network.n_out):
+        raise ValueError(f"network_ leads from {network.n_in} to {network.n_out} columns for {d} features")
+    for p in network.parameters():
+        _check_array(p.value, f"network_ {p.name}", p.value.shape, network.dtype)
+    if isinstance(loss, SSIM) and math.prod(loss.image_shape) != d:
+        raise ValueError(f"loss_ compares images of shape {loss.image_shape} for {d} features")
+    epochs, validated = len(history.loss), len(history.validation_loss)
+    if not validated <= epochs == len(history.learning_rate) == len(history.seconds):
+        raise ValueError("an epoch of history_ lacks a number")
+    if history.best_epoch is not None and not 1 <= history.best_epoch <= validated:
+        raise ValueError(f"history_ has the best epoch {history.best_epoch} of {validated}")
+
+
+def _check_state(training: TrainingState) -> None:
+    """Raise unless the optimizer's arrays are as long as the network's vector: kernels do not check it."""
+    vector = flatten(training.network.parameters()).value
+    state, fresh = training.state, training.optimizer.init([Parameter(vector, "parameters")], 1)
+    if [len(moments) for moments in state.moments] != [len(moments) for moments in fresh.moments]:
+        raise ValueError(f"training_ has moments that are not those of {training.optimizer}")
+    for a in (*state.moments[0], training.best, training.last):
+        if a is not None:
+            _check_array(a, "training_", vector.shape, vector.dtype)
+
+
+def _check_array(a: Array, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if a.shape != shape or 0 in shape or a.dtype != dtype or dtype.kind != "f":
+        raise ValueError(f"{name} has shape {a.shape} and dtype {a.dtype} instead of {shape} and {dtype}")
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name} is not all finite")
+
+
+def _check_fields(record: Any) -> None:
+    """Raise unless the fields of a dataclass have the types of their annotations."""
+    for name, hint in typing.get_type_hints(type(record)).items():
+        if not _has_type(getattr(record, name), hint):
+            raise ValueError(f"{type(record).__name__}.{name} has another type than {hint}")
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if hint == Array:  # its origin depends on the version of NumPy
+        return isinstance(value, np.ndarray)
+    if origin in (typing.Union, types.UnionType):
+        return any(_has_type(value, one) for one in inner)
+    if origin in (int, float):
+        return isinstance(value, int | origin) and not isinstance(value, bool)
+    if origin in (list, tuple):  # list[X] or tuple[X, ...]
+        return isinstance(value, origin) and all(_has_type(v, inner[0]) for v in value)
+    return isinstance(value, origin)

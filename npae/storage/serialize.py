@@ -1,0 +1,163 @@
+"""Serializing: Python values as plain JSON, with their arrays beside it, and back.
+
+    None, True, 2, 0.5, "adam", [...]    themselves
+    (1, 2)                               {"tuple": [1, 2]}
+    {"a": 1}                             {"dict": {"a": 1}}
+    infinity                             {"float": "inf"}
+    float32                              {"dtype": "float32"}
+    an array                             {"array": "training.network.0.0.W"}, its place in the model
+    an object array of strings           {"strings": [...]}
+    Adam(0.01)                           {"Adam": {"learning_rate": 0.01, ...}}, its constructor's arguments
+    Dense, Sequential, Generator         {"Dense": {"W": ..., "b": ...}}, {"Sequential": {"0": ..., "1": ...}}, ...
+
+A file can build nothing else. Constructors check their arguments. An object that stands in two places becomes two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from npae.activations import ACTIVATIONS
+from npae.corruptions import CORRUPTIONS
+from npae.estimator.parameters import constructor_defaults
+from npae.fitting import History, TrainingState
+from npae.kernels.arrays import Array
+from npae.layers import Dense, Layer, Sequential
+from npae.losses import LOSSES
+from npae.optimizers import OPTIMIZERS, Constant, Cosine, State
+from npae.storage.archive import DTYPES, NAME
+
+_LARGEST_INT = 10**4000  # Python reads integers of at most 4300 digits
+_LARGEST_POOL = 64  # of a seed sequence, which takes time quadratic in its pool
+_BIT_GENERATORS = {"PCG64": 0, "PCG64DXSM": 0, "SFC64": 0, "Philox": 4, "MT19937": 624}  # length of each one's buffer
+
+_named: dict[str, Any] = {**ACTIVATIONS, **LOSSES, **OPTIMIZERS, **CORRUPTIONS}
+_plain: list[Any] = [*_named.values(), Constant, Cosine, History, State, TrainingState]
+PLAIN: dict[str, Any] = {kind.__name__: kind for kind in _plain}
+"""The classes whose objects are rebuilt by `kind(**arguments)`."""
+
+
+def serialize(value: Any, place: str, arrays: dict[str, Array]) -> Any:
+    """`value`, which stands at `place` in a model, as JSON; its arrays are added to `arrays` by their places.
+
+    Raises TypeError if a file cannot hold the value.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> arrays = {}
+    >>> serialize((np.zeros(3), Cosine(0.1), 7), "mine", arrays)
+    {'tuple': [{'array': 'mine.0'}, {'Cosine': {'start': 0.1, 'end': 0.0}}, 7]}
+    >>> arrays
+    {'mine.0': array([0., 0., 0.])}
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | str) or (isinstance(value, int) and abs(value) < _LARGEST_INT):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, list):
+        return [serialize(v, f"{place}.{i}", arrays) for i, v in enumerate(value)]
+    if isinstance(value, tuple):
+        return {"tuple": serialize(list(value), place, arrays)}
+    if _is_dtype(value):
+        return {"dtype": np.dtype(value).name}
+    if isinstance(value, np.ndarray):
+        if value.dtype == object and value.ndim == 1 and all(isinstance(s, str) for s in value):
+            return {"strings": value.tolist()}
+        if value.dtype.name in DTYPES and NAME.fullmatch(place) and place not in arrays:
+            arrays[place] = value
+            return {"array": place}
+    kind, parts = type(value), _parts(value)
+    if parts is not None:
+        return {kind.__name__: {k: serialize(v, f"{place}.{k}", arrays) for k, v in parts.items()}}
+    raise TypeError(
+        f"save expected {place.removeprefix('parameters.')} to be npae's own or plain data, got {kind.__name__}, which "
+        "a file cannot hold: replace it with model.set_params, or keep the model with pickle."
+    )
+
+
+def deserialize(value: Any, arrays: dict[str, Array]) -> Any:
+    """The value that `serialize` turned into this JSON; its arrays are taken out of `arrays`.
+
+    Malformed input may raise any exception, or give a value that serializes differently.
+    """
+    if isinstance(value, list):
+        return [deserialize(v, arrays) for v in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "array":
+        return arrays.pop(content)
+    if kind == "strings":
+        return np.array(content, dtype=object)
+    if kind == "float":
+        return float(content)
+    if kind == "dtype":
+        return np.dtype(DTYPES[DTYPES.index(content)])
+    if kind == "tuple":
+        return tuple(deserialize(content, arrays))
+    build = PLAIN.get(kind) or _BUILDERS.get(kind)
+    if build is None:
+        raise ValueError(f"the header asks for the unknown kind {kind!r:.200}")
+    return build(**{k: deserialize(v, arrays) for k, v in content.items()})
+
+
+def _parts(value: Any) -> dict[str, Any] | None:
+    """The keyword arguments that rebuild an object; None if no file can hold it."""
+    kind = type(value)
+    if kind is dict and all(isinstance(k, str) for k in value):
+        return dict(value)
+    if kind is Dense:
+        return {"W": value.W.value, "b": value.b.value}
+    if kind is Sequential:
+        return {str(i): layer for i, layer in enumerate(value.layers)}
+    if PLAIN.get(kind.__name__) is kind:
+        return {name: getattr(value, name) for name in constructor_defaults(kind)}
+    if kind is np.random.Generator:
+        bits = value.bit_generator
+        seeds: Any = bits.seed_seq
+        own = any(type(bits) is getattr(np.random, name) for name in _BIT_GENERATORS)
+        if own and type(seeds) is np.random.SeedSequence and seeds.pool_size <= _LARGEST_POOL:
+            return {"state": bits.state, "seed_sequence": seeds.state}
+    return None
+
+
+def _is_dtype(value: Any) -> bool:
+    """Whether `value` names a dtype that a file can hold: np.float32, np.dtype("float32"), float."""
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, int | float | np.number)):
+        return np.dtype(value).name in DTYPES and np.dtype(value).isnative
+    return False
+
+
+def _dense(W: Array, b: Array) -> Dense:
+    layer = Dense(*W.shape, dtype=W.dtype, rng=0)
+    layer.W.value[:], layer.b.value[:] = W, b
+    return layer
+
+
+def _sequential(**layers: Layer) -> Sequential:
+    return Sequential(*layers.values())
+
+
+def _generator(state: dict[str, Any], seed_sequence: dict[str, Any]) -> np.random.Generator:
+    """A generator that draws and spawns as the saved one would have."""
+    name = state["bit_generator"]
+    position = state["state"]["pos"] if name == "MT19937" else state.get("buffer_pos", 0)
+    if type(position) is not int or not 0 <= position <= _BIT_GENERATORS[name]:  # NumPy reads there, unchecked
+        raise ValueError(f"a generator has the position {position!r:.200} in a buffer of {_BIT_GENERATORS[name]}")
+    if not seed_sequence["pool_size"] <= _LARGEST_POOL:
+        raise ValueError(f"a seed sequence has a pool of {seed_sequence['pool_size']}, more than {_LARGEST_POOL}")
+    bits = getattr(np.random, name)(np.random.SeedSequence(**seed_sequence))
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "dict": dict, "Dense": _dense, "Sequential": _sequential, "Generator": _generator,
+}  # fmt: skip
