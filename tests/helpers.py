@@ -1,5 +1,6 @@
 """What the tests share: strategies that draw arrays and networks, and the verdict on a gradient report."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -96,3 +97,57 @@ def check(model, x, kind, **options):
     assert report.passed, f"\n{report}"
     assert report.kinks == 0, f"an element lay on a kink\n{report}"
     return report
+
+
+# --- training ----------------------------------------------------------------------------------------------
+
+
+def learned(model):
+    """Everything that training has made and that resuming depends on, except the seconds."""
+    t = model.training_
+    rngs = [copy.deepcopy(rng) for rng in (t.shuffle_rng, t.noise_rng, t.validation_rng)]
+    arrays = [p.value for p in t.network.parameters()] + [m for moments in t.state.moments for m in moments]
+    arrays += [a for a in (t.best, t.last) if a is not None]
+    h = t.history
+    return [a.tobytes() for a in arrays], [rng.random() for rng in rngs], (t.state.step, t.state.total_steps), (
+        h.loss, h.validation_loss, h.learning_rate, h.best_epoch, h.stopped
+    )  # fmt: skip
+
+
+def stop_after(last):
+    """A callback that ends training after that epoch."""
+    return lambda model, epoch, logs: epoch == last
+
+
+def halved(x, rng):
+    """A corruption that is a plain function."""
+    return x * (rng.random(x.shape) < 0.5)
+
+
+def with_weight_sizes(*sizes, epochs, patience=3):
+    """A model, and arguments of fit, so that all weights are sizes[i] after epoch i. The validation loss is least at 0."""
+    encoder, decoder = (npae.Sequential(npae.Dense(*widths, dtype=np.float64)) for widths in ((6, 2), (2, 6)))
+
+    def resize(model, epoch, logs):
+        for p in model.network_.parameters():
+            p.value[...] = sizes[min(epoch, len(sizes) - 1)]
+
+    for p in encoder.parameters() + decoder.parameters():
+        p.value[...] = sizes[0]
+    model = npae.AE(encoder=encoder, decoder=decoder, epochs=epochs, patience=patience, optimizer=npae.SGD(0.0))
+    return model, {"validation": np.zeros((3, 6)), "callbacks": resize}
+
+
+def all_zero(model):
+    return all((p.value == 0).all() for p in model.network_.parameters())
+
+
+class Batches:
+    """An iterable of batches that begins again each time, as if read from files."""
+
+    def __init__(self, *batches):
+        self.batches, self.started = batches, 0
+
+    def __iter__(self):
+        self.started += 1
+        yield from self.batches

@@ -1,4 +1,4 @@
-"""Corruptions do what their names say, afresh each time, and leave clean data alone."""
+"""Corruptions add the noise that their names say, fresh at every call, and do not change clean data."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,14 @@ from helpers import batches, numbers, seeds
 from hypothesis import given
 
 import npae
+from npae.corruptions import CORRUPTIONS, corrupt
 
 ALL = [npae.GaussianNoise(0.5), npae.GaussianNoise(0.5, clip=(0, 1)), npae.MaskingNoise(0.3), npae.SaltAndPepper(0.2)]
 
 
 @pytest.mark.parametrize("corruption", ALL, ids=repr)
 @given(x=batches(), seed=seeds())
-def test_shape_and_dtype_stay_and_x_is_untouched(corruption, x, seed):
+def test_shape_and_dtype_stay_and_x_is_unchanged(corruption, x, seed):
     for dtype in (np.float32, np.float64):
         clean = x.astype(dtype)
         before = clean.copy()
@@ -24,7 +25,7 @@ def test_shape_and_dtype_stay_and_x_is_untouched(corruption, x, seed):
         np.testing.assert_array_equal(noisy, corruption(clean, np.random.default_rng(seed)))
 
 
-def test_lists_whole_numbers_and_seeds_serve_as_well():
+def test_lists_whole_numbers_and_seeds_are_taken():
     for corruption in ALL:
         assert corruption([[1, 2], [3, 4]], 0).shape == (2, 2)
     salted = npae.SaltAndPepper(1.0, low=-0.5, high=0.9)(np.ones((100, 10), np.uint8), 0)
@@ -47,6 +48,13 @@ def test_gaussian_noise_is_normal_with_the_given_deviation(std, seed):
     assert (abs(noise) <= std).mean() == pytest.approx(0.6827, abs=0.02) or std < 1e-12
 
 
+def test_gaussian_noise_is_independent_from_element_to_element():
+    noise = npae.GaussianNoise(1.0)(np.zeros((100, 100)), 0)
+    assert len(np.unique(noise)) == noise.size
+    assert abs(np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1]) < 0.05
+    assert abs(np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1]) < 0.05
+
+
 def test_gaussian_noise_is_clipped_to_its_range():
     noisy = npae.GaussianNoise(5.0, clip=(0, 1))(np.full((50, 50), 0.5), np.random.default_rng(0))
     assert noisy.min() == 0
@@ -66,3 +74,31 @@ def test_salt_and_pepper_come_in_equal_parts(fraction, seed):
     assert set(np.unique(noisy)) <= {-1.0, 0.7, 2.0}
     assert (noisy == -1).mean() == pytest.approx(fraction / 2, abs=0.03)
     assert (noisy == 2).mean() == pytest.approx(fraction / 2, abs=0.03)
+
+
+def test_each_name_leads_to_its_corruption():
+    kinds = {"gaussian": npae.GaussianNoise, "masking": npae.MaskingNoise, "salt_and_pepper": npae.SaltAndPepper}
+    assert kinds == CORRUPTIONS
+
+
+def test_corrupt_casts_to_the_dtype_of_x_and_protects_x():
+    x = np.ones((2, 3), np.float32)
+    assert corrupt(lambda x, rng: x.astype(np.float64) + 1, x, np.random.default_rng(0)).dtype == np.float32
+    with pytest.raises(ValueError, match="read-only"):
+        corrupt(lambda x, rng: np.add(x, 1, out=x), x, np.random.default_rng(0))
+    assert (x == 1).all()
+    assert x.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda x, rng: x[:, :2], r"numbers of shape \(2, 3\), got float64 of shape \(2, 2\)"),
+        (lambda x, rng: x.astype(str), "numbers of shape"),
+        (lambda x, rng: x * np.inf, "finite numbers, got NaN or infinity"),
+    ],
+    ids=["shape", "strings", "infinity"],
+)
+def test_corrupt_refuses_a_result_that_the_network_cannot_take(wrong, message):
+    with pytest.raises(ValueError, match=f"corruption expected to return {message}"):
+        corrupt(wrong, np.ones((2, 3)), np.random.default_rng(0))

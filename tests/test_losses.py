@@ -1,4 +1,4 @@
-"""Losses have the values their definitions give, at ordinary arguments and at extreme ones."""
+"""Losses have the values that their definitions give, at ordinary arguments and at extreme ones."""
 
 import math
 
@@ -9,9 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npae
+from npae.losses import LOSSES
 
 pytestmark = pytest.mark.usefixtures("backend")
 UNIT = numbers(0, 1)
+
+
+# --- mean squared error --------------------------------------------------------------------------------------------
 
 
 @given(data=st.data(), x=batches())
@@ -19,6 +23,14 @@ def test_mse_is_the_mean_over_every_element(data, x):
     t = data.draw(like(x, numbers()))
     expected = sum((a - b) ** 2 for a, b in zip(x.flat, t.flat, strict=True)) / x.size
     assert npae.MSE()(x, t)[0] == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_a_mean_of_float32_is_taken_in_float64():
+    value, _ = npae.MSE()(np.array([[1, 0, 0]], np.float32), np.zeros((1, 3), np.float32))
+    assert value == pytest.approx(1 / 3, rel=1e-15)
+
+
+# --- binary cross-entropy ------------------------------------------------------------------------------------------
 
 
 @given(data=st.data(), z=batches(elements=numbers(-30, 30)))
@@ -70,19 +82,14 @@ def test_bce_of_a_nearly_certain_element_keeps_its_digits(dtype, logit, target):
     assert value == pytest.approx(math.exp(-40), rel=1e-5 if dtype == np.float32 else 1e-12, abs=0)
 
 
-def test_a_mean_of_float32_is_taken_in_float64():
-    value, _ = npae.MSE()(np.array([[1, 0, 0]], np.float32), np.zeros((1, 3), np.float32))
-    assert value == pytest.approx(1 / 3, rel=1e-15)
+def test_the_inverse_link_of_bce_is_the_sigmoid_and_of_the_others_the_identity():
+    z = np.array([[-2.0, 0.0, 3.0]])
+    np.testing.assert_allclose(npae.BCE().inverse_link(z), 1 / (1 + np.exp(-z)), rtol=1e-15)
+    for loss in (npae.MSE(), npae.SSIM((1, 3), window=1)):
+        np.testing.assert_array_equal(loss.inverse_link(z), z)
 
 
-@given(data=st.data(), x=batches())
-def test_float32_agrees_with_float64(data, x):
-    t = data.draw(like(x, UNIT))
-    for loss in (npae.MSE(), npae.BCE()):
-        wide, narrow = loss(x, t), loss(x.astype(np.float32), t.astype(np.float32))
-        assert narrow[0] == pytest.approx(wide[0], rel=1e-5, abs=1e-6)
-        assert narrow[1].dtype == np.float32
-        np.testing.assert_allclose(narrow[1], wide[1], rtol=1e-5, atol=1e-6)
+# --- structural similarity -----------------------------------------------------------------------------------------
 
 
 def ssim_by_its_definition(x, y, window=11, sigma=1.5, c1=0.01**2, c2=0.03**2):
@@ -133,7 +140,7 @@ def test_ssim_is_the_same_in_every_unit(unit, seed):
         npae.SSIM((12, 12), data_range=0.9 * unit)(unit * x, unit * y)
 
 
-def test_ssim_of_a_real_digit_falls_with_noise():
+def test_the_ssim_loss_of_a_real_digit_grows_with_noise():
     digit = npae.datasets.digits()[1][:1].astype(np.float64)
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(digit.shape)
@@ -143,13 +150,26 @@ def test_ssim_of_a_real_digit_falls_with_noise():
     assert values[-1] > 0.5
 
 
-def test_ssim_runs_in_float64_whatever_comes_in():
+def test_ssim_is_computed_in_float64_for_any_dtype():
     rng = np.random.default_rng(1)
     x, y = (0.5 + 1e-3 * rng.random((2, 1, 144))).astype(np.float32)  # tiny variance on a large mean
     narrow, wide = npae.SSIM((12, 12))(x, y), npae.SSIM((12, 12))(x.astype(float), y.astype(float))
     assert narrow[0] == wide[0]
     assert narrow[1].dtype == np.float32
     np.testing.assert_array_equal(narrow[1], wide[1].astype(np.float32))
+
+
+# --- every loss ----------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data(), x=batches())
+def test_float32_agrees_with_float64(data, x):
+    t = data.draw(like(x, UNIT))
+    for loss in (npae.MSE(), npae.BCE()):
+        wide, narrow = loss(x, t), loss(x.astype(np.float32), t.astype(np.float32))
+        assert narrow[0] == pytest.approx(wide[0], rel=1e-5, abs=1e-6)
+        assert narrow[1].dtype == np.float32
+        np.testing.assert_allclose(narrow[1], wide[1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", [npae.MSE(), npae.BCE(), npae.SSIM((2, 2), window=2)])
@@ -159,3 +179,33 @@ def test_a_loss_is_a_mean_so_doubling_the_rows_changes_nothing(loss):
     twice, grads = loss(np.vstack([x, x]), np.vstack([t, t]))
     assert twice == pytest.approx(value, rel=1e-13)
     np.testing.assert_allclose(grads, np.vstack([grad, grad]) / 2, rtol=1e-12)
+
+
+@given(data=st.data(), x=batches(elements=numbers(0.01, 0.99)))
+def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_losses_of_its_rows(data, x):
+    target = data.draw(like(x, numbers(0.01, 0.99)))
+    weights = np.array(data.draw(st.lists(numbers(0.1, 3), min_size=len(x), max_size=len(x))))
+    for loss in (npae.MSE(), npae.BCE(), npae.SSIM((1, x.shape[1]), window=1)):
+        rows = [loss(x[i : i + 1], target[i : i + 1])[0] for i in range(len(x))]
+        assert loss(x, target)[0] == pytest.approx(np.mean(rows), rel=1e-12, abs=1e-15)
+        weighted = loss(x, target, sample_weight=weights)[0]
+        assert weighted == pytest.approx(np.average(rows, weights=weights), rel=1e-12, abs=1e-15)
+
+
+class AbsoluteError(npae.MSE):
+    """A loss without an argument `weight`, derived from one that has it."""
+
+    def value_and_gradient(self, prediction, target):
+        return np.mean(abs(prediction - target)), np.sign(prediction - target) / target.size
+
+
+def test_a_custom_loss_without_weights_is_weighted_row_by_row():
+    rng = np.random.default_rng(0)
+    (x, t), w = rng.random((2, 30, 6)), rng.integers(0, 4, 30)
+    value, grad = AbsoluteError()(x, t, sample_weight=w)
+    assert value == pytest.approx(np.average(abs(x - t).mean(axis=1), weights=w), rel=1e-12)
+    np.testing.assert_allclose(grad, np.sign(x - t) * w[:, None] / w.mean() / t.size, rtol=1e-12)
+
+
+def test_each_name_leads_to_its_loss():
+    assert LOSSES == {"mse": npae.MSE, "bce": npae.BCE, "ssim": npae.SSIM}
