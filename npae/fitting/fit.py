@@ -118,7 +118,8 @@ def begin_training(model: Any, plan: Plan) -> TrainingState:
     example = plan.batches.example()
     with np.errstate(over="ignore", invalid="ignore"):
         plan.loss.value_and_gradient(network.forward(example), example)  # raises if loss and network do not fit
-    total_steps = None if plan.batches.steps is None else plan.epochs * plan.batches.steps
+    # A schedule covers the model's `epochs`, also if partial_fit runs them one by one.
+    total_steps = None if plan.batches.steps is None else int(model.epochs) * plan.batches.steps
     state = plan.optimizer.init([flatten(network.parameters())], total_steps)
     return TrainingState(network, plan.loss, plan.optimizer, state, shuffle_rng, noise_rng, validation_rng)
 
