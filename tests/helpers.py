@@ -125,7 +125,7 @@ def halved(x, rng):
 
 
 def with_weight_sizes(*sizes, epochs, patience=3):
-    """A model, and arguments of fit, so that all weights are sizes[i] after epoch i. The validation loss is least at 0."""
+    """A model, and arguments of fit: after epoch i all weights are sizes[i]. The validation loss is lowest at 0."""
     encoder, decoder = (npae.Sequential(npae.Dense(*widths, dtype=np.float64)) for widths in ((6, 2), (2, 6)))
 
     def resize(model, epoch, logs):

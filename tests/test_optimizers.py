@@ -134,4 +134,4 @@ def test_a_schedule_needs_the_number_of_steps():
 
 
 def test_each_name_leads_to_its_optimizer():
-    assert OPTIMIZERS == {"sgd": npae.SGD, "adam": npae.Adam}
+    assert {"sgd": npae.SGD, "adam": npae.Adam} == OPTIMIZERS

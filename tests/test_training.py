@@ -85,7 +85,7 @@ def test_a_loss_that_is_not_finite_ends_training(value):
 
 def test_an_epoch_without_batches_is_refused():
     with pytest.raises(ValueError, match="expected batches in every epoch, got none"):
-        list(train(lambda batch, weight: 0.0, lambda: [], 1))
+        list(train(lambda batch, weight: 0.0, list, 1))
 
 
 # --- one vector ------------------------------------------------------------------------------------------------------
