@@ -29,16 +29,10 @@ from npae.corruptions import CORRUPTIONS, Corruption, corrupt
 from npae.estimator import Estimator
 from npae.estimator.arguments import as_generator
 from npae.estimator.validation import as_table, check_finite, normalized_weights
-from npae.fitting import (
-    Callback,
-    TrainingState,
-    begin_training,
-    check_fit,
-    evaluate,
-    predict_in_batches,
-    resume_training,
-    run_training,
-)
+from npae.fitting.callbacks import Callback
+from npae.fitting.fit import begin_training, check_fit, resume_training, run_training
+from npae.fitting.history import TrainingState
+from npae.fitting.prediction import evaluate, predict_in_batches
 from npae.kernels.arrays import Array, ArrayLike, RandomState
 from npae.layers import Sequential
 from npae.losses import Loss
