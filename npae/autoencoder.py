@@ -29,16 +29,10 @@ from npae.corruptions import CORRUPTIONS, Corruption, corrupt
 from npae.estimator import Estimator
 from npae.estimator.arguments import as_generator
 from npae.estimator.validation import as_table, check_finite, normalized_weights
-from npae.fitting import (
-    Callback,
-    TrainingState,
-    begin_training,
-    check_fit,
-    evaluate,
-    predict_in_batches,
-    resume_training,
-    run_training,
-)
+from npae.fitting.callbacks import Callback
+from npae.fitting.fit import begin_training, check_fit, resume_training, run_training
+from npae.fitting.history import TrainingState
+from npae.fitting.prediction import evaluate, predict_in_batches
 from npae.kernels.arrays import Array, ArrayLike, RandomState
 from npae.layers import Sequential
 from npae.losses import Loss
@@ -61,9 +55,8 @@ class Objective(NamedTuple):
 class AE(Estimator):
     """Autoencoder: z = f(x), x_hat = g(z), trained so that x_hat is close to x.
 
-    f is Dense layers of the widths d, *hidden, latent_dim with an activation between them, g its mirror
-    image. The code itself is linear, and the output is what `output` says. With `hidden=()` and MSE it is
-    a linear autoencoder, which ends where PCA does.
+    f is Dense layers of the widths d, *hidden, latent_dim with an activation between them. g is its mirror image. The
+    code is linear. With `hidden=()` and MSE this is a linear autoencoder, which converges to PCA's subspace.
 
     Parameters
     ----------
@@ -74,51 +67,52 @@ class AE(Estimator):
     activation : "relu", "leaky_relu", "elu", "sigmoid", "tanh", "linear" or Activation
         Between the layers.
     output : "linear", "sigmoid", "tanh", ... or Activation
-        What the last layer's sums go through. With BCE the loss applies the sigmoid, so it must be
-        "linear" or "sigmoid", which then mean the same.
+        After the last layer. BCE applies the sigmoid itself, so with BCE "linear" and "sigmoid" mean the same, and
+        nothing else is allowed.
     loss : "mse", "bce" or Loss
-        BCE and SSIM want data in [0, 1].
+        BCE and SSIM need data in [0, 1].
     optimizer : "adam", "sgd" or Optimizer
-        The object sets the learning rate: `Adam(Cosine(3e-3))`.
+        An object sets the learning rate: `Adam(Cosine(3e-3))`.
     epochs, batch_size : int
-        Passes over the data (0 leaves the network as it begins), rows per step.
+        Passes over the data (0 leaves the initial network), rows per step.
     patience : int or None
-        Stop when the validation loss has not fallen for so many epochs; the best weights come back.
+        Early stopping: stop after so many epochs without a lower validation loss, and restore the best weights
+        (Prechelt, 1998, "Early stopping - but when?").
     encoder, decoder : Sequential, optional
-        Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation` and `output`.
-        fit trains copies that start from the weights these have, and leaves these alone.
+        Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation` and `output`. fit trains
+        copies of them, starting from their weights.
     dtype : float32, float64 or None
-        None keeps that of X (float32 for small integers) or of your own networks.
+        None keeps the dtype of X (float32 for small integers) or of your own networks.
     random_state : int, Generator or None
         Fixes initial weights, shuffling and noise: the same seed gives the same bits.
     verbose : bool or None
-        True prints each epoch, False is silent, None prints on a terminal only.
+        True prints each epoch, False prints nothing, None prints on a terminal only.
 
     Attributes
     ----------
     encoder_, decoder_ : Sequential
-        f and g. With BCE, g gives logits, and `decode` their sigmoid.
+        f and g. With BCE, g returns logits, and `decode` their sigmoid.
     network_ : Sequential
         g(f(x)).
     loss_ : Loss
     history_ : History
-    training_ : Training
-        What `partial_fit` and `resume` go on from.
+    training_ : TrainingState
+        Everything that `partial_fit` and `resume` continue from.
     n_features_in_ : int
         d.
     feature_names_in_ : array (d,) of str
-        The names of X's columns, where X is a DataFrame that has them.
+        The column names of X, if X is a DataFrame that has them.
 
     Example
     -------
     >>> import npae, numpy as np
     >>> t = np.linspace(0, 6, 200)
-    >>> X = np.stack([np.cos(t), np.sin(t), t / 6], axis=1)     # a thread in space: one number a point
+    >>> X = np.stack([np.cos(t), np.sin(t), t / 6], axis=1)     # a curve in space: one number a point
     >>> ae = npae.AE(hidden=(32,), latent_dim=1, activation="tanh", optimizer=npae.Adam(0.01), epochs=100,
     ...              batch_size=20, random_state=0).fit(X)
     >>> ae.encode(X).shape, ae.reconstruct(X).shape
     ((200, 1), (200, 3))
-    >>> ae.score(X) > -0.002, npae.PCA(1).fit(X).score(X) > -0.1   # a straight line cannot follow the thread
+    >>> ae.score(X) > -0.002, npae.PCA(1).fit(X).score(X) > -0.1   # a straight line cannot follow the curve
     (True, False)
     """
 
@@ -150,37 +144,37 @@ class AE(Estimator):
         checkpoint_every: int = 1,
         resume: bool = False,
     ) -> Self:
-        """Learn from X (n, d), starting anew unless told to resume; `y` is ignored.
+        """Learn from X (n, d), from the beginning unless `resume`; `y` is ignored.
 
         Parameters
         ----------
         X : array (n, d), memory map, or iterable of arrays (m, d)
-            All rows, or an object that yields batches, each a step, anew in every epoch. Maps and batches are not
-            in memory as a whole. A map gives the same bits as an array, unless it is larger than 1 GiB: then its
-            rows come in another order (see `batches`).
+            All rows, or an object that yields batches, one step each, and can be iterated over once an epoch. Memory
+            maps and iterables are never in memory as a whole. A map gives the same bits as an array, unless it is
+            larger than 1 GiB: then its rows are shuffled in blocks (see `fitting.batches`).
         sample_weight : array (n,), optional
-            How often each row counts: L = sum_i w_i L_i / sum_i w_i.
+            L = sum_i w_i L_i / sum_i w_i: a row of weight 2 counts as two rows.
         validation : array (m, d), optional
-            Evaluated after every epoch into `history_.validation_loss`; a `DAE` sees it under one noise,
-            drawn once.
+            Evaluated after every epoch, into `history_.validation_loss`. A `DAE` sees it with the same noise each time.
         callbacks : function (model, epoch, logs), or several
-            Called after every epoch with this model, its number (from 1) and `history_.last()`; True ends the fit.
+            Called after every epoch with this model, the epoch's number (from 1) and `history_.last()`. True ends the
+            fit.
         checkpoint : path, optional
-            Where to `npae.save` the model after every `checkpoint_every` epochs, and at the end.
+            File to `npae.save` the model to after every `checkpoint_every` epochs, and at the end.
         resume : bool
-            Go on with what the last fit has learned, or `npae.load` brought, until `epochs` are done in all, bit for
-            bit as if there had been no stop. The network and its loss stay as they are.
+            Continue the last fit, or that of a loaded model, until `epochs` are done in all. The result is bit for bit
+            that of a fit without a stop. Network and loss are those of the last fit.
 
-        Returns self. Ctrl-C ends the fit early and leaves a usable model; so does what a callback raises.
+        Returns self. Ctrl-C ends the fit early and leaves a usable model; so does an exception in a callback.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument, here or of the constructor, is not as documented; nothing has been changed then.
+            If an argument of fit or of the constructor is not as documented. The model is unchanged.
         RuntimeError
-            If training diverges; what an earlier fit has learned is kept.
+            If training diverges. The model keeps what an earlier fit has learned.
         OSError
-            If a checkpoint cannot be written; the file before it and the model are whole.
+            If a checkpoint cannot be written. The previous file and the model are intact.
         """
         saver = Checkpoint.at(checkpoint, checkpoint_every, type(self).__name__)
         plan = check_fit(
@@ -193,9 +187,9 @@ class AE(Estimator):
     def partial_fit(
         self: Self, X: ArrayLike | Iterable[ArrayLike], y: Any = None, *, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """One epoch more on X, which may be other rows each time; on the same rows, `epochs` calls equal a `fit`.
+        """Train for one more epoch, on X. On the same X, `epochs` calls equal one `fit`.
 
-        Arguments, returns and raises what `fit` does.
+        Arguments, result and errors are those of `fit`.
         """
         plan = check_fit(self, X, sample_weight, extra_epochs=1, resume=True)
         training = resume_training(plan, plan.previous) if plan.previous else begin_training(self, plan)
@@ -208,10 +202,10 @@ class AE(Estimator):
         self.network_, (self.encoder_, self.decoder_) = training.network, training.network.layers
 
     def encode(self, X: ArrayLike) -> Array:
-        """z = f(x), shape (n, latent_dim). A memory map is read block by block, as by `decode`, `reconstruct`, `score`.
+        """z = f(x), shape (n, latent_dim). A memory map is read block by block, here and in the methods below.
 
-        Raises RuntimeError if unfitted, or if the numbers become too large for the dtype, as do the methods below;
-        TypeError or ValueError if X is not (n, d) finite numbers.
+        Raises RuntimeError if unfitted or if numbers overflow, like the methods below; TypeError or ValueError if X is
+        not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
         X = self._table(X, keep_memmap=True)
@@ -239,7 +233,7 @@ class AE(Estimator):
         )
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
-        """Minus the loss of X (n, d) and its reconstruction: higher is better; `sample_weight` as in fit, no `y`.
+        """Minus the loss between X (n, d) and its reconstruction: higher is better. `y` is ignored.
 
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the loss's range.
         """
@@ -250,7 +244,7 @@ class AE(Estimator):
         return -check_finite(evaluate(network, self.loss_, X, X, weight), caller)
 
     def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
-        """The terms of the loss that fit minimises on X, for `check_gradients` and for your own loop.
+        """The loss that fit minimises on X, in parts: for `check_gradients` and for your own training loop.
 
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not as in fit.
         """
@@ -270,7 +264,7 @@ class AE(Estimator):
 
     @property
     def _n_features_out(self) -> int:
-        return self.encoder_.n_out or self.n_features_in_  # layers without a width of their own keep that of X
+        return self.encoder_.n_out or self.n_features_in_  # layers without a width keep that of X
 
     @property
     def _dtype(self) -> np.dtype[Any]:
@@ -279,9 +273,9 @@ class AE(Estimator):
 
 @dataclass(eq=False, repr=False)
 class DAE(AE):
-    """Denoising autoencoder: an `AE` that is shown corrupt(x) and compared with the clean x.
+    """Denoising autoencoder: an `AE` that sees corrupt(x) and is compared with the clean x.
 
-        L = loss(g(f(x_noisy)), x),  x_noisy = corruption(x, rng), drawn afresh for every batch
+        L = loss(g(f(x_noisy)), x),  x_noisy = corruption(x, rng), with fresh noise for every batch
 
     Parameters
     ----------
@@ -292,7 +286,7 @@ class DAE(AE):
     -------
     >>> import npae, numpy as np
     >>> t = np.linspace(0, 6, 200)
-    >>> X = np.stack([np.cos(t), np.sin(t)] * 6, axis=1)        # a circle, seen by six pairs of instruments
+    >>> X = np.stack([np.cos(t), np.sin(t)] * 6, axis=1)        # a circle, measured by six pairs of instruments
     >>> noise = npae.GaussianNoise(0.5)
     >>> dae = npae.DAE(hidden=(32,), latent_dim=2, corruption=noise, optimizer=npae.Adam(0.01), epochs=50,
     ...                batch_size=20, random_state=0).fit(X)
@@ -309,7 +303,7 @@ class DAE(AE):
         return self.reconstruct(X_noisy)
 
     def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
-        """As for `AE`, with inputs corrupted as `corruption` says now, and clean targets; `rng` draws the noise."""
+        """As for `AE`, with corrupted inputs and clean targets; `rng` draws the noise."""
         network, loss, inputs, target = super().objective(X)
         corruption = self._corruption()
         return Objective(network, loss, corrupt(corruption, inputs, as_generator(rng, "DAE")), target)

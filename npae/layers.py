@@ -214,7 +214,7 @@ class Dense(Layer):
         """grad_W and grad_b alone."""
         x, grad_y = as_gradient(grad_y, self._x, "Dense", self.W.value.shape[1])
         matmul(x.T, grad_y, out=self.W.grad)
-        column_sums(grad_y, self.b.grad)
+        column_sums(grad_y, out=self.b.grad)
 
     def parameters(self) -> list[Parameter]:
         return [self.W, self.b]
@@ -232,8 +232,8 @@ def initial_weights(init: str, rng: np.random.Generator, n_in: int, n_out: int) 
         "glorot"   s² = 2 / (n_in + n_out), between the two; uniform in [-a, a], which has variance a² / 3
         "he"       s² = 2 / n_in, normal, for a ReLU after the layer: it sets half of the signal to 0, which halves E x²
 
-    Sources: Glorot and Bengio, 2010, "Understanding the difficulty of training deep feedforward neural networks", eq. 16;
-    He, Zhang, Ren and Sun, 2015, "Delving deep into rectifiers", eq. 10.
+    Sources: Glorot and Bengio, 2010, "Understanding the difficulty of training deep feedforward neural networks",
+    equation 16; He, Zhang, Ren and Sun, 2015, "Delving deep into rectifiers", equation 10.
     """
     if init == "he":
         return rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out))

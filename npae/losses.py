@@ -87,7 +87,7 @@ class Loss:
 
 
 def _weighted_by_row(value_and_gradient: Callable[..., tuple[Array, Array]]) -> Callable[..., tuple[Array, Array]]:
-    """Add the argument `weight` to a loss without one. Its value for a batch hides the rows, so it is called per row."""
+    """Add the argument `weight` to a loss without it: the loss of each row is computed by a call of its own."""
 
     @wraps(value_and_gradient)
     def weighted(self: Any, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:

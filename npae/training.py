@@ -1,7 +1,8 @@
 """Training: show the network a few examples, measure its error, step downhill; repeat until it has learned.
 
 One pass over the data is an epoch. It cuts the shuffled rows into batches. The gradient of a batch is that of all data
-plus noise, at a small part of the price (Bottou, 2010, "Large-scale machine learning with stochastic gradient descent").
+plus noise, at a small part of the price (Bottou, 2010, "Large-scale machine learning with stochastic gradient
+descent").
 
 An autoencoder must give back its input: z = f(x), x_hat = g(z), with x_hat close to x. A denoising autoencoder gets
 x_in = corrupt(x) as its input, and still the clean x as its target.
@@ -71,9 +72,10 @@ def train(
     batches: Callable[[], Iterable[tuple[Array, Array | None]]],
     epochs: int,
 ) -> Iterator[float]:
-    """Train for a number of epochs: step(batch, weight) on every batch. Yield the mean loss over all rows of each epoch.
+    """Train for a number of epochs, and yield the mean loss over all rows after each.
 
-    `batches()` yields the batches of one epoch, in a new order each time, and the weights of their rows or None.
+    `batches()` yields the batches of one epoch, in a new order each time, each with the weights of its rows or None.
+    `step(batch, weight)` trains on one and returns its loss.
 
     Raises DivergenceError when a loss is not finite, ValueError if an epoch has no batch.
     """

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from npae.estimator.arguments import as_flag
-from npae.storage import atomic_write
 from npae.kernels.arrays import Array
+from npae.storage import atomic_write
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",

@@ -1,7 +1,7 @@
 """Batches: the rows that the network sees next, from a table in memory, a memory map, or an iterable.
 
     array           each epoch draws one permutation of all rows and cuts it into batches
-    memory map      the same, and the same bits, up to 1 GiB (joblib passes arrays above 1 MB to other processes as maps)
+    memory map      the same, up to 1 GiB: a map gives the same bits as an array (joblib passes arrays on as maps)
     larger map      each epoch permutes blocks of 1 MB of neighbouring rows, reads 32 blocks at a time, and shuffles
                     their rows together: the file is read in long stretches
     iterable        its batches are taken in its order, one step each

@@ -17,9 +17,10 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Backend(Protocol):
     """What a backend provides besides its twins."""
 
     name: str
-    TWINS: Mapping[str, Callable[..., Any]]
+    TWINS: dict[str, Callable[..., Any]]
 
     def describe(self) -> dict[str, Any]: ...
     def after_fork(self) -> None: ...
@@ -49,43 +50,48 @@ class Backend(Protocol):
     def cancel_recording(self) -> None: ...
 
 
-class _Choice(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Choice:
     """A backend and how it was chosen. Each choice is a new object, so `is` tells two choices apart."""
 
     backend: Backend
-    twins: Mapping[str, Callable[..., Any]]
+    twins: dict[str, Callable[..., Any]]
     how: str
 
 
 _choice: _Choice | None = None  # made by the first kernel call, or by use_backend
 
 
+_DISPATCH = """
+def make(body):
+    def {name}({parameters}):
+        twin = (_choice or _choose()).twins.get("{name}")
+        if twin is not None and {served}:
+            return twin({parameters})
+        _choice.backend.cancel_recording()
+        return body({parameters})
+    return {name}
+"""
+
+
 def kernel(body: Function) -> Function:
     """Make a NumPy function a kernel: calls go to the compiled twin of the same name where that can serve them.
 
-    The operands that decide are the first parameter and, if it is annotated as `Array`, the second.
+    The twin serves aligned float32 and float64. The operands that decide are the first parameter and, if it is
+    annotated as `Array`, the second. The dispatching function is generated with the parameters of the body: with
+    *arguments a call would take half as long again.
     """
     name, code = body.__name__, body.__code__
     KERNELS[name] = body
-    binary = body.__annotations__.get(code.co_varnames[1]) == "Array" if code.co_argcount > 1 else False
-
-    def unary_kernel(a: Array, *rest: Any, **options: Any) -> Any:
-        choice = _choice or _choose()
-        twin = choice.twins.get(name)
-        if twin is not None and a.dtype in COMPILED and a.flags.aligned:
-            return twin(a, *rest, **options)
-        choice.backend.cancel_recording()
-        return body(a, *rest, **options)
-
-    def binary_kernel(a: Array, b: Array, *rest: Any, **options: Any) -> Any:
-        choice = _choice or _choose()
-        twin = choice.twins.get(name)
-        if twin is not None and a.dtype in COMPILED and a.dtype == b.dtype and a.flags.aligned and b.flags.aligned:
-            return twin(a, b, *rest, **options)
-        choice.backend.cancel_recording()
-        return body(a, b, *rest, **options)
-
-    return cast(Function, wraps(body)(binary_kernel if binary else unary_kernel))
+    first, *rest = parameters = code.co_varnames[: code.co_argcount]
+    served = f"{first}.dtype in COMPILED and {first}.flags.aligned"
+    if rest and body.__annotations__.get(rest[0]) == "Array":
+        served += f" and {rest[0]}.dtype == {first}.dtype and {rest[0]}.flags.aligned"
+    made: dict[str, Any] = {}
+    exec(_DISPATCH.format(name=name, parameters=", ".join(parameters), served=served), globals(), made)
+    dispatch = made["make"](body)
+    dispatch.__defaults__ = body.__defaults__
+    return cast(Function, wraps(body)(dispatch))
 
 
 def recorded(step: Callable[[], Result]) -> Callable[[], Result]:

@@ -13,7 +13,6 @@ Source: PKWARE, "APPNOTE.TXT, .ZIP File Format Specification" 6.3; the `.npy` fo
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -71,11 +70,12 @@ def read(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, Any], dict[str,
         Of any other kind if the file is not an archive of this version.
     """
     import hashlib
+    import zipfile
 
     if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):  # `open` refuses a folder
         raise ValueError("it is a device or a pipe, not a regular file")
-    with open(path, "rb") as stream:
-        archive = _open(stream)
+    with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
+        _check_members(archive.infolist(), os.fstat(stream.fileno()).st_size)
         first, *others = archive.infolist()
         if first.filename != "header.json" or first.file_size > HEADER_BYTES:
             raise ValueError(f"it does not begin with a header.json of at most {HEADER_BYTES} bytes")
@@ -96,7 +96,7 @@ def read(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, Any], dict[str,
                 if source.read(len(start)) != start:
                     raise ValueError(f"the .npy header of {name} differs from header.json")
                 for i in range(0, a.nbytes, CHUNK):
-                    source.readinto(memory[i : i + CHUNK])
+                    memory[i : i + CHUNK] = np.frombuffer(source.read(CHUNK), np.uint8)
             digest.update(a.data)
             arrays[name] = a.astype(dtype, copy=False)
         if archive.read(others[-1]) != digest.hexdigest().encode():
@@ -119,26 +119,17 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\x01\x00" + size.to_bytes(2, "little") + text.ljust(size - 1).encode("ascii") + b"\n"
 
 
-def _open(stream: BinaryIO) -> Any:
-    """The zip archive in a file, whose members are stored one after the other, uncompressed."""
-    import zipfile
-
-    try:
-        archive = zipfile.ZipFile(stream)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # zipfile seeks to a negative position that the file names
-            raise ValueError("a position in it is negative") from error
-        raise
+def _check_members(members: list[Any], size: int) -> None:
+    """Raise unless the members are stored one after the other, uncompressed, in a file of `size` bytes."""
     end = 0
-    for member in archive.infolist():
-        if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+    for member in members:
+        if member.compress_type != 0:  # ZIP_STORED
             raise ValueError(f"{member.filename:.200} is compressed")
         if member.header_offset < end:
             raise ValueError(f"{member.filename:.200} overlaps the member before it")
         end = member.header_offset + member.file_size
-    if end > os.fstat(stream.fileno()).st_size:
+    if end > size:
         raise ValueError("a member is longer than the file")
-    return archive
 
 
 def _checked(name: str, dtype: Any, shape: Any, size: int) -> tuple[np.dtype[Any], tuple[int, ...]]:

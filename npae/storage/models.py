@@ -64,7 +64,7 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
         _check(model)
     except Exception as error:
         raise ValueError(
-            f"save expected a model as fit leaves it, got one in which {_fault(error)}: undo the change, or fit again."
+            f"save expected a model as fit leaves it, got a changed one ({_fault(error)}): undo that, or fit again."
         ) from error
     atomic_write(path, lambda stream: archive.write(stream, contents, arrays))
 
@@ -103,7 +103,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise
     except Exception as error:  # malformed input may raise any of them
         raise ValueError(
-            f"load expected a file written by npae.save, got {path!r:.500}, in which {_fault(error)}: "
+            f"load expected a file written by npae.save, got {path!r:.500} ({_fault(error)}): "
             "save the model again, or check that this is the right file."
         ) from error
 

@@ -26,7 +26,7 @@ from npae.corruptions import CORRUPTIONS
 from npae.estimator.parameters import constructor_defaults
 from npae.fitting import History, TrainingState
 from npae.kernels.arrays import Array
-from npae.layers import Dense, Layer, Sequential
+from npae.layers import Dense, Sequential
 from npae.losses import LOSSES
 from npae.optimizers import OPTIMIZERS, Constant, Cosine, State
 from npae.storage.archive import DTYPES, NAME
@@ -141,10 +141,6 @@ def _dense(W: Array, b: Array) -> Dense:
     return layer
 
 
-def _sequential(**layers: Layer) -> Sequential:
-    return Sequential(*layers.values())
-
-
 def _generator(state: dict[str, Any], seed_sequence: dict[str, Any]) -> np.random.Generator:
     """A generator that draws and spawns as the saved one would have."""
     name = state["bit_generator"]
@@ -159,5 +155,5 @@ def _generator(state: dict[str, Any], seed_sequence: dict[str, Any]) -> np.rando
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
-    "dict": dict, "Dense": _dense, "Sequential": _sequential, "Generator": _generator,
+    "dict": dict, "Dense": _dense, "Generator": _generator, "Sequential": lambda **layers: Sequential(*layers.values()),
 }  # fmt: skip
