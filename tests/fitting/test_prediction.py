@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import npae
-from npae.fitting import evaluate, prediction
+from npae.fitting import prediction
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -56,8 +56,8 @@ def test_block_edges_neither_lose_nor_repeat_a_row(n):
     np.testing.assert_allclose(at_once, by_row, rtol=1e-10, atol=1e-14)
     weight = np.linspace(0.5, 1.5, n)
     errors = np.square(by_row - X).mean(axis=1)
-    assert evaluate(network, loss, X, X) == pytest.approx(errors.mean(), rel=1e-12)
-    assert evaluate(network, loss, X, X, weight) == pytest.approx((errors * weight).mean(), rel=1e-12)
+    assert prediction.evaluate(network, loss, X, X) == pytest.approx(errors.mean(), rel=1e-12)
+    assert prediction.evaluate(network, loss, X, X, weight) == pytest.approx((errors * weight).mean(), rel=1e-12)
 
 
 # --- memory maps ---------------------------------------------------------------------------------------------------

@@ -98,7 +98,8 @@ def test_weights_equal_repeated_rows_in_a_dae_with_equal_noise_for_equal_rows():
 
 @pytest.mark.usefixtures("backend")
 def test_only_the_proportions_of_weights_count():
-    codes = [npae.AE(**FULL).fit(X, sample_weight=w).encode(X) for w in (REPEATS, REPEATS * 1e-6, np.float32(REPEATS * 64))]
+    scaled = (REPEATS, REPEATS * 1e-6, np.float32(REPEATS * 64))
+    codes = [npae.AE(**FULL).fit(X, sample_weight=w).encode(X) for w in scaled]
     np.testing.assert_allclose(codes[1], codes[0], rtol=1e-7)
     np.testing.assert_allclose(codes[2], codes[0], rtol=1e-7)
     ones = npae.AE(**FULL).fit(X, sample_weight=np.ones(30))
