@@ -40,7 +40,7 @@ class Backend(Protocol):
     """What a backend provides besides its twins."""
 
     name: str
-    TWINS: Mapping[str, Callable[..., Any]]
+    TWINS: dict[str, Callable[..., Any]]
 
     def describe(self) -> dict[str, Any]: ...
     def after_fork(self) -> None: ...
