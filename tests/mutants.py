@@ -103,12 +103,12 @@ SSIM_WIDE = "losses::test_ssim_runs_in_float64_whatever_comes_in"
 SSIM_GRADIENT = "gradients::test_ssim_of_drawn_images_and_windows"
 SLOPE = "gradients::test_activation_with_its_own_slope"
 WITHOUT_INPUT = "gradients::test_backward_parameters_is_backward_without_the_input_gradient"
-KINK = "gradients::test_a_kink_within_the_step_is_left_out_and_counted"
-INNER_KINK = "gradients::test_kinks_of_inner_layers_are_left_out_as_well"
-WORST = "gradients::test_the_report_names_the_worst_element"
-WRONG = "gradients::test_a_wrong_gradient_is_refused"
-DIGITS = "gradients::test_a_gradient_may_be_wrong_after_so_many_digits_and_not_before"
-ONE_WRONG = "gradients::test_one_wrong_parameter_is_enough"
+KINK = "gradcheck::test_a_kink_within_the_step_is_left_out_and_counted"
+INNER_KINK = "gradcheck::test_kinks_of_inner_layers_are_left_out_as_well"
+WORST = "gradcheck::test_the_report_names_the_worst_element"
+WRONG = "gradcheck::test_a_wrong_gradient_is_refused"
+DIGITS = "gradcheck::test_a_gradient_may_be_wrong_after_so_many_digits_and_not_before"
+ONE_WRONG = "gradcheck::test_one_wrong_parameter_is_enough"
 HUGE = "kernels::test_huge_numbers_overflow_nowhere"
 TAKE = "kernels::test_a_minibatch_is_the_rows_asked_for"
 ADAM = "optimizers::test_adam_follows_the_papers_algorithm"
@@ -439,41 +439,42 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
     ],
     "npae/gradcheck.py": [
         ("divided by h", "/ (2 * h)", "/ h", GRADIENTS),
-        ("a step to one side", "array[index] = w - h", "array[index] = w", GRADIENTS),
+        ("a step to one side", "f.at(array, index, w - h)", "f.at(array, index, w)", GRADIENTS),
         ("a tolerance of a hundredth", '"central": 1e-7', '"central": 1e-2', WORST),
         ("a tolerance a hundred times as wide", '"central": 1e-7', '"central": 1e-5', DIGITS),
         ("a complex tolerance as wide as the other", '"complex": 1e-12', '"complex": 1e-7', DIGITS),
         ("too long a step", '"central": 1e-5', '"central": 1e-3', "npae/gradcheck.py"),
         ("too short a step", '"central": 1e-5', '"central": 1e-10', "npae/gradcheck.py"),
         ("an error relative to 1", "return difference / self.size if difference else 0.0", "return difference",
-         "gradients::test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be_wrong"),
-        ("no doubt granted", "max(0.0, self.error - self.doubt / self.size) if self.error else 0.0", "self.error",
-         "gradients::test_right_gradients_pass_in_any_unit_and_wrong_ones_do_not"),
+         "gradcheck::test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be_wrong"),
+        ("no doubt granted", "max(0.0, self.error - self.doubt / self.size)", "self.error",
+         "gradcheck::test_right_gradients_pass_in_any_unit_and_wrong_ones_do_not"),
         ("all doubt granted", "self.error - self.doubt / self.size", "self.error - 1e9 * self.doubt / self.size",
          WORST),
         ("no doubt about where f bends", "doubt += abs(longer[0] - n)", "pass",
-         "gradients::test_where_f_bends_within_the_step_the_difference_is_not_trusted_to_that_digit"),
-        ("a step that does not grow with f", "h * min(LONGER, ", "h * min(1.0, ",
-         "gradients::test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be_wrong"),
+         "gradcheck::test_where_f_bends_within_the_step_the_difference_is_not_trusted_to_that_digit"),
+        ("a step that does not grow with f", "f.step * min(LONGER, ", "f.step * min(1.0, ",
+         "gradcheck::test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be_wrong"),
         ("a sign that does not matter", "abs(self.analytic - self.numeric)",
          "abs(abs(self.analytic) - abs(self.numeric))", WRONG),
-        ("kinks above not seen", "(above, F), same = scalar(), at_home()", "(above, F), same = scalar(), True", KINK),
-        ("kinks below not seen", "scalar(), same and at_home()", "scalar(), same", KINK),
-        ("kinks above forgotten again", "scalar(), same and at_home()", "scalar(), at_home()", KINK),
-        ("an element not put back", "    finally:\n        array[index] = w\n    return (float((above",
-         "    finally:\n        pass\n    return (float((above", GRADIENTS),
+        ("kinks above not seen", "if same_above and same_below", "if same_below", KINK),
+        ("kinks below not seen", "if same_above and same_below", "if same_above", KINK),
+        ("an element not put back", "        finally:\n            array[index] = w",
+         "        finally:\n            pass", GRADIENTS),
         ("the number compared does not matter", "return c.checked > 0 and c.excess", "return c.excess",
-         "gradients::test_nothing_compared_is_not_a_pass"),
-        ("one right array is a pass", "return all(map(self._right", "return any(map(self._right", ONE_WRONG),
-        ("the best for the worst", "return max(self.comparisons, key=", "return min(self.comparisons, key=", ONE_WRONG),
+         "gradcheck::test_nothing_compared_is_not_a_pass"),
+        ("one right array is a pass", "return all(map(self._passes", "return any(map(self._passes", ONE_WRONG),
+        ("the best for the worst", "return max(compared, key=lambda c: (max(c.excess, self",
+         "return min(compared, key=lambda c: (max(c.excess, self", ONE_WRONG),
         ("NaN is a pass", "            return np.inf", "            return 0.0", WRONG),
         ("a cotangent of ones", "v = rng.standard_normal(y.shape)", "v = np.ones(y.shape)", WRONG),
-        ("a cotangent that x was drawn with", "as_generator(random_state, caller).spawn(1)[0]",
-         "as_generator(random_state, caller)", "gradients::test_an_x_drawn_with_the_checkers_own_seed_hides_nothing"),
-        ("always the first elements", "np.sort(rng.choice(array.size, limit, replace=False)).tolist()", "range(limit)",
-         "gradients::test_the_elements_that_are_compared_come_from_the_whole_array"),
+        ("a cotangent that x was drawn with", "as_generator(random_state, CALLER).spawn(1)[0]",
+         "as_generator(random_state, CALLER)", "gradcheck::test_an_x_drawn_with_the_checkers_own_seed_hides_nothing"),
+        ("always the first elements", "np.sort(f.rng.choice(array.size, f.max_elements, replace=False))",
+         "np.arange(f.max_elements)",
+         "gradcheck::test_the_elements_that_are_compared_come_from_the_whole_array"),
         ("the model itself is moved", "network = copy.deepcopy(network)", "pass",
-         "gradients::test_the_model_is_left_as_it_was"),
+         "gradcheck::test_the_model_is_left_as_it_was"),
     ],
     "npae/kernels/numpy_backend.py": [
         ("the bias subtracted", "y += b", "y -= b", GRADIENTS),
