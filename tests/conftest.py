@@ -17,9 +17,7 @@ import npae
 accepted = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, suppress_health_check=accepted)
 settings.register_profile("few", settings.get_profile("ci"), max_examples=20)
-settings.register_profile(
-    "thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=accepted
-)
+settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=accepted)
 settings.register_profile("first_failure", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -89,8 +89,8 @@ CLEAN = "autoencoder::test_the_denoising_loss_compares_with_the_clean_x"
 LINK = "autoencoder::test_bce_reconstructs_probabilities_and_scores_logits"
 SHAPES = "autoencoder::test_shapes_dtypes_and_names"
 SEED = "autoencoder::test_the_seed_fixes_every_bit_and_fit_starts_anew"
-PCA = "autoencoder::test_pca_reconstructs_with_the_least_squared_error"
-PCA_SIGN = "autoencoder::test_pca_points_components_to_their_largest_entry_and_gives_their_share_of_the_whole_variance"
+PCA = "pca::test_pca_reconstructs_with_the_least_squared_error"
+PCA_SIGN = "pca::test_pca_points_components_to_their_largest_entry_and_gives_their_share_of_the_whole_variance"
 OWN_ARRAY = "bad_input::test_results_are_the_callers_own"
 MSE = "losses::test_mse_is_the_mean_over_every_element"
 BCE = "losses::test_bce_is_the_bernoulli_likelihood"
@@ -429,12 +429,12 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
         ("PCA without centring", "X.mean(axis=0, dtype=np.float64)", "np.zeros(X.shape[1])", PCA),
         ("codes not centred", "(X - self.mean_) @ V.T, \"PCA\"", "X @ V.T, \"PCA\"", PCA),
         ("the mean not added again", "Z @ V + self.mean_", "Z @ V", PCA),
-        ("variance by n", "max(1.0, n - 1), \"PCA\"", "max(1.0, n), \"PCA\"", PCA),
-        ("deviations for variances", "singular_values**2", "singular_values", PCA),
+        ("variance by n", "s**2 / max(1.0, n - 1)", "s**2 / max(1.0, n)", PCA),
+        ("deviations for variances", "s**2 / max(1.0", "s / max(1.0", PCA),
         ("components of either sign", "V *= np.sign(V[np.arange(len(V)), np.abs(V).argmax(axis=1)])[:, None]", "pass",
          PCA_SIGN),
         ("the sign of the first entry", "np.abs(V).argmax(axis=1)", "0", PCA_SIGN),
-        ("shares of what was kept", "variance[:k] / whole", "variance[:k] / variance[:k].sum()", PCA_SIGN),
+        ("shares of what was kept", "(variance.sum() or 1.0)", "variance[:k].sum()", PCA_SIGN),
         ("absolute errors in PCA's score", "np.square(", "np.abs(", PCA),
     ],
     "npae/gradcheck.py": [

@@ -18,6 +18,7 @@ import test_gradients
 import test_losses
 import test_noise
 import test_optimizers
+import test_pca
 
 import npae
 from npae import (
@@ -213,7 +214,7 @@ FAULTS = {
         test_noise.test_normals_cover_all_quadrants_of_box_and_muller_equally),
     "PCA without centring": (
         pca.PCA, "fit", "(X - mean) if w is None", "X if w is None",
-        test_autoencoder.test_pca_reconstructs_with_the_least_squared_error),
+        test_pca.test_pca_reconstructs_with_the_least_squared_error),
     "a checker that divides by h": (gradcheck, "_derivative", "/ (2 * h)", "/ h", gradients),
     "a checker that steps one way": (
         gradcheck, "_derivative", "f.at(array, index, w - h)", "f.at(array, index, w)", gradients),
