@@ -42,6 +42,15 @@ def test_rows_of_images_stand_under_one_another_with_their_names(ax):
     assert ax.images[0].to_rgba(1.0)[:3] == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("width", "side"), [(1, 1), (64, 8), (784, 28)])
+def test_without_a_shape_rows_are_square_images(width, side):
+    images, (a, b) = np.random.default_rng(1).random((3, width)), plots.figure(4, 6).subplots(2)
+    plots.image_rows({"one": images, "two": images}, a)
+    plots.image_rows({"one": images, "two": images}, b, (side, side))
+    np.testing.assert_array_equal(shown(a), shown(b))
+    np.testing.assert_array_equal(shown(a)[:side, :side], sixteenths(images[0].reshape(side, side)))
+
+
 def test_reconstructions_and_denoising_show_what_the_model_makes_of_images(ae):
     a, b = plots.figure(4, 6).subplots(2)
     assert plots.reconstructions(ae, X[:4], a, SHAPE) is a
@@ -157,7 +166,22 @@ def test_a_picture_is_written_where_it_should_be(ax, tmp_path, capsys):
 
 
 REFUSED = {
-    "images of another shape": (lambda ae, ax: plots.image_rows({"a": X}, ax, (3, 5)), ValueError, "(n, 15)"),
+    "images of another shape": (
+        lambda ae, ax: plots.image_rows({"a": X}, ax, (3, 5)), ValueError, "image_shape of 20 pixels, got (3, 5)"
+    ),
+    "rows that are not square": (
+        lambda ae, ax: plots.image_rows({"a": X}, ax), ValueError, "image_shape of 20 pixels, got None"
+    ),
+    "reconstructions that are not square": (
+        lambda ae, ax: plots.reconstructions(ae, X, ax), ValueError, "image_shape of 20 pixels, got None"
+    ),
+    "filters that are not square": (
+        lambda ae, ax: plots.filters(ae, ax, [0]), ValueError, "image_shape of 20 pixels, got None"
+    ),
+    "a grid that is not square": (
+        lambda ae, ax: plots.latent_grid(ae, X, ax), ValueError, "image_shape of 20 pixels, got None"
+    ),
+    "rows of two widths": (lambda ae, ax: plots.image_rows({"a": X, "b": X[:, :4]}, ax, SHAPE), ValueError, "(n, 20)"),
     "a code of one number, scattered": (
         lambda ae, ax: plots.latent_scatter(npae.PCA(1).fit(X), X, LABELS, ax), ValueError, "two numbers, got 1"
     ),
