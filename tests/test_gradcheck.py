@@ -189,7 +189,7 @@ def test_an_x_drawn_with_the_checkers_own_seed_hides_nothing(seed):
     """Were v the very numbers of x, v > 0 would be y > 0, and this fault would pass."""
 
     class WrongMask(npae.ReLU):
-        def _chain(self, grad_y, y):
+        def chain(self, grad_y, y):
             return grad_y * (grad_y > 0)
 
     x = np.random.default_rng(seed).standard_normal((4, 5))
