@@ -91,7 +91,7 @@ SHAPES = "autoencoder::test_shapes_dtypes_and_names"
 SEED = "autoencoder::test_the_seed_fixes_every_bit_and_fit_starts_anew"
 PCA = "pca::test_pca_reconstructs_with_the_least_squared_error"
 PCA_SIGN = "pca::test_pca_points_components_to_their_largest_entry_and_gives_their_share_of_the_whole_variance"
-OWN_ARRAY = "bad_input::test_results_are_the_callers_own"
+OWN_ARRAY = "tests/estimator/test_validation.py::test_results_are_the_callers_own"
 MSE = "losses::test_mse_is_the_mean_over_every_element"
 BCE = "losses::test_bce_is_the_bernoulli_likelihood"
 BCE_HUGE = "losses::test_bce_is_exact_for_huge_logits"
@@ -216,11 +216,13 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
     "npae/estimator/validation.py": [
         ("BCE refuses a target of 1", "highest <= high", "highest < high", BCE_HUGE),
         ("BCE refuses a target of 0", "lowest >= 0", "lowest > 0", BCE_HUGE),
-        ("masks not seen", "isinstance(x, ma.MaskedArray) and ma.is_masked(x)", "False", "bad_input"),
+        ("masks not seen", "isinstance(x, ma.MaskedArray) and ma.is_masked(x)", "False",
+         "tests/estimator/test_validation.py"),
         ("weights may be negative", "(weights >= 0)", "(weights >= -9)",
          "sample_weight::test_bad_weights_are_refused_before_any_work"),
         ("the first numbers only are checked", "for start in range(0, len(table), rows):",
-         "for start in range(0, 1, rows):", "bad_input::test_a_table_is_checked_to_its_last_number_however_large"),
+         "for start in range(0, 1, rows):",
+         "tests/estimator/test_validation.py::test_a_table_is_checked_to_its_last_number_however_large"),
         ("what left the range is returned", "if not (math.isfinite(total)", "if False and not (math.isfinite(total)",
          RANGE),
         ("a sum beyond the range is held for an element", "(math.isfinite(total) or np.isfinite(result).all())",
