@@ -229,6 +229,14 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
          "math.isfinite(total)", "extremes::test_results_of_which_the_sum_alone_leaves_the_range_are_returned"),
         ("weights that sum to one", "weights / weights.mean()", "weights / weights.sum()", WEIGHTED),
     ],
+    "npae/estimator/dataframes.py": [
+        ("the order of columns does not matter", "elif not np.array_equal(names, fitted):",
+         "elif set(names) != set(fitted):", "tests/estimator/test_dataframes.py"),
+    ],
+    "npae/estimator/parameters.py": [
+        ("fields set before the whole recipe", "after = values | own", "after = dict(values)",
+         "tests/estimator/test_parameters.py"),
+    ],
     "npae/weights.py": [
         ("a loss of one's own not weighted", "np.mean(weight * np.array(rows, np.float64))",
          "np.mean(np.array(rows, np.float64))", "sample_weight::test_a_loss_of_your_own_is_weighted_row_by_row"),
@@ -455,6 +463,10 @@ TABLE: dict[str, list[tuple[str, ...]]] = {
          WORST),
         ("no doubt about where f bends", "doubt += abs(longer[0] - n)", "pass",
          "gradcheck::test_where_f_bends_within_the_step_the_difference_is_not_trusted_to_that_digit"),
+        ("a step that does not grow with the number", "h *= max(1.0, abs(w))", "h *= 1.0",
+         "gradcheck::test_the_step_grows_with_the_number_that_it_moves"),
+        ("a report that crashes with nothing compared", "return np.inf if self.checked else np.nan", "return np.inf",
+         "gradcheck::test_nothing_compared_is_not_a_pass"),
         ("a step that does not grow with f", "f.step * min(LONGER, ", "f.step * min(1.0, ",
          "gradcheck::test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be_wrong"),
         ("a sign that does not matter", "abs(self.analytic - self.numeric)",

@@ -165,6 +165,18 @@ def test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be
     assert report.passed == right
 
 
+def test_the_step_grows_with_the_number_that_it_moves():
+    """With a step of 1e-5 the rounding of numbers near 10^6 would hide an error of 1e-5."""
+
+    class Wrong(npae.Identity):
+        def backward(self, grad_y):
+            return super().backward(grad_y) * (1 + 1e-5)
+
+    x = np.full((2, 3), 1e6)
+    assert npae.check_gradients(npae.Identity(), x, verbose=False).passed
+    assert not npae.check_gradients(Wrong(), x, verbose=False).passed
+
+
 def test_where_f_bends_within_the_step_the_difference_is_not_trusted_to_that_digit():
     x = np.full((1, 1), 0.3)
     report = npae.check_gradients(npae.Tanh(), x, step=1e-2, verbose=False)

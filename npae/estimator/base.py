@@ -82,7 +82,7 @@ class Estimator:
 
     def transform(self, X: ArrayLike) -> Any:
         """The same as `encode`; a DataFrame if `set_output` asks for one."""
-        Z, output = self.encode(X), output_of(self._output())
+        Z, output = self.encode(X), output_of(vars(self).get("_sklearn_output_config", {}))
         if output == "default":
             return Z
         return to_dataframe(Z, X, self.get_feature_names_out(), output, type(self).__name__)
@@ -125,7 +125,7 @@ class Estimator:
         """
         if transform is not None:
             library(transform, f"{type(self).__name__}.set_output")
-            self._sklearn_output_config = {**self._output(), "transform": transform}  # the name that `clone` copies
+            self._sklearn_output_config = {"transform": transform}  # the name that `clone` copies
         return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -154,18 +154,11 @@ class Estimator:
         """The properties that scikit-learn reads before it uses an estimator in a pipeline or a search."""
         from sklearn.utils import Tags, TargetTags, TransformerTags
 
-        fixed: Any = getattr(self, "dtype", None)
         kept = ["float32", "float64"]
-        if fixed is not None:
-            with contextlib.suppress(ValueError):  # fit will refuse the dtype
-                kept = [as_dtype(fixed, type(self).__name__).name]
+        with contextlib.suppress(ValueError):  # None keeps both; fit will refuse other values
+            kept = [as_dtype(getattr(self, "dtype", None), type(self).__name__).name]
         transformer = TransformerTags(preserves_dtype=kept)
         return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=transformer)
-
-    def _output(self) -> dict[str, str]:
-        """The arguments of the last `set_output`."""
-        config: dict[str, str] = vars(self).get("_sklearn_output_config", {})
-        return config
 
     def _remember(self, n_features: int, names: Array | None) -> None:
         """Store the number of columns of X, and their names if it has any; called at the end of fit."""

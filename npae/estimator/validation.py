@@ -33,12 +33,8 @@ def as_table(
     With dtype None, float32 and float64 are kept; other numbers become the smaller of the two that holds them. With
     `keep_memmap` a memory map is checked block by block and returned without conversion.
 
-    Raises
-    ------
-    TypeError
-        If X is sparse or does not hold numbers.
-    ValueError
-        If X is complex, is not 2-D, does not have `width` columns, is empty, or holds NaN or infinity.
+    Raises TypeError if X is sparse or does not hold numbers; ValueError if X is complex, is not 2-D, does not have
+    `width` columns, is empty, or holds NaN or infinity.
     """
     expected = f"{caller} expected {name} of shape (n, {'d' if width is None else width})"
     raw = as_numbers(X, caller, name)

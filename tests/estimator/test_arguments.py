@@ -29,6 +29,7 @@ from nonsense import (
 )
 
 import npae
+from npae.estimator.arguments import as_dtype, as_flag, resolve
 
 BAD_CALLS = {
     "Dense, negative": (lambda: npae.Dense(-1, 3), ValueError, "n_in >= 1", "-1"),
@@ -97,6 +98,22 @@ BAD_CALLS = {
 def test_a_bad_call_says_what_was_expected_and_what_came(case):
     call, error, wanted, came = BAD_CALLS[case]
     refuses(call, error, wanted, came)
+
+
+@pytest.mark.parametrize("value", [1, 0, True, False, np.True_, np.False_])
+def test_a_flag_becomes_a_bool(value):
+    assert as_flag(value, "f", "flag") is bool(value)
+
+
+@pytest.mark.parametrize("value", ["float32", "f4", "<f4", np.float32, np.dtype("f4"), "float64", float, np.float64])
+def test_a_dtype_may_be_named_in_any_way(value):
+    assert as_dtype(value, "f") == np.dtype(value)
+
+
+def test_a_choice_is_kept_or_made_from_its_name():
+    made = resolve("tanh", npae.Activation, {"tanh": npae.Tanh}, "f", "activation")
+    assert isinstance(made, npae.Tanh)
+    assert resolve(made, npae.Activation, {}, "f", "activation") is made
 
 
 # --- nonsense, drawn at random -------------------------------------------------------------------------------

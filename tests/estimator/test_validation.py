@@ -153,6 +153,8 @@ def test_sparse_tables_are_refused_by_name(name):
 def test_normalized_weights_keep_their_proportions_and_have_mean_one(scale):
     weights = normalized_weights(np.array([0.0, 1.0, 3.0, 4.0]) * scale, 4, "AE")
     np.testing.assert_allclose(weights, [0.0, 0.5, 1.5, 2.0], rtol=1e-12)
+    smallest = normalized_weights([0.0, 0.0, 0.0, 5e-324], 4, "AE")  # whose own mean is rounded to 0
+    np.testing.assert_array_equal(smallest, [0.0, 0.0, 0.0, 4.0])
 
 
 def test_a_memory_map_is_checked_as_if_converted_and_returned_as_it_is(tmp_path):
