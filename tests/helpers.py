@@ -52,6 +52,29 @@ def seeds():
     return st.integers(0, 2**32 - 1)
 
 
+# --- small estimators ------------------------------------------------------------------------------------
+
+X = np.random.default_rng(0).random((60, 3)) @ np.random.default_rng(1).random((3, 6))  # three causes of six columns
+NAMES = ["height", "width", "depth", "mass", "charge", "spin"]
+QUICK = {"hidden": (7,), "latent_dim": 2, "epochs": 2, "batch_size": 16, "random_state": 0}
+UNFITTED = {
+    "AE": lambda: npae.AE(**QUICK),
+    "DAE": lambda: npae.DAE(**QUICK, corruption=npae.MaskingNoise(0.2)),
+    "PCA": lambda: npae.PCA(2),
+}
+each_model = pytest.mark.parametrize("name", UNFITTED)
+
+
+class Frame:
+    """The least that has column names, as a DataFrame does."""
+
+    def __init__(self, table, columns):
+        self.table, self.columns = table, columns
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.table, dtype=dtype)
+
+
 def refuses(call, error, *parts):
     """Assert that call() raises `error` with a message that has these parts, "expected" and "got"."""
     with pytest.raises(error) as caught:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import conftest
 import numpy as np
 import pytest
+from helpers import refuses
 
 import npae
 
@@ -164,6 +165,18 @@ def test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be
     assert report.passed == right
 
 
+def test_the_step_grows_with_the_number_that_it_moves():
+    """With a step of 1e-5 the rounding of numbers near 10^6 would hide an error of 1e-5."""
+
+    class Wrong(npae.Identity):
+        def backward(self, grad_y):
+            return super().backward(grad_y) * (1 + 1e-5)
+
+    x = np.full((2, 3), 1e6)
+    assert npae.check_gradients(npae.Identity(), x, verbose=False).passed
+    assert not npae.check_gradients(Wrong(), x, verbose=False).passed
+
+
 def test_where_f_bends_within_the_step_the_difference_is_not_trusted_to_that_digit():
     x = np.full((1, 1), 0.3)
     report = npae.check_gradients(npae.Tanh(), x, step=1e-2, verbose=False)
@@ -220,3 +233,33 @@ def test_the_elements_that_are_compared_come_from_the_whole_array():
             return g
 
         assert not npae.check_gradients(wrong_by(halved), np.ones((30, 4)), max_elements=20, verbose=False).passed
+
+
+X = np.random.default_rng(0).random((12, 6))
+BAD_CALLS = {
+    "method": (lambda: npae.check_gradients(npae.ReLU(), X, method="fd"), ValueError, "method", "'fd'"),
+    "step": (lambda: npae.check_gradients(npae.ReLU(), X, step=0), ValueError, "step", "0.0"),
+    "max_elements": (
+        lambda: npae.check_gradients(npae.ReLU(), X, max_elements=0), ValueError, "max_elements >= 1", "0"),
+    "not a model": (lambda: npae.check_gradients(len, X), TypeError, "a layer, a loss or", "builtin"),
+    "no target": (lambda: npae.check_gradients(npae.MSE(), X), ValueError, "its target together", "NoneType"),
+    "no loss": (lambda: npae.check_gradients(npae.ReLU(), X, target=X), ValueError, "together", "loss None"),
+    "a name": (
+        lambda: npae.check_gradients(npae.ReLU(), X, loss="mse", target=X), TypeError, "npae.MSE()", "'mse'"),
+    "target of strings": (
+        lambda: npae.check_gradients(npae.MSE(), X, target=X.astype(str)), TypeError, "target as real", "<U"),
+    "two losses": (
+        lambda: npae.check_gradients(npae.AE((5,), 2, epochs=1).fit(X), X, loss=npae.MSE(), target=X),
+        ValueError, "no loss", "got one"),
+    "NaN": (lambda: npae.check_gradients(npae.ReLU(), X * np.nan), ValueError, "finite x", "nan"),
+    "empty": (lambda: npae.check_gradients(npae.ReLU(), X[:0]), ValueError, "at least one row", "(0, 6)"),
+    "kinks": (
+        lambda: npae.check_gradients(npae.ReLU(), X, method="complex"), ValueError, "an analytic model", "kinks"),
+    "strings": (lambda: npae.check_gradients(npae.ReLU(), [["a"]]), TypeError, "real numbers", "<U1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_a_bad_call_is_refused(case):
+    call, error, wanted, came = BAD_CALLS[case]
+    refuses(call, error, wanted, came)
