@@ -25,7 +25,7 @@ import npae
 from npae import plots
 
 FIGURE = Path(__file__).parent / "figures" / "11_filters.png"
-NOISE, TIMES = 1.0, 2  # standard deviation; the DAE's mean coherence must be at least so many times the AE's
+NOISE, BAR = 1.0, 2  # standard deviation; the least ratio of the DAE's mean coherence to the AE's
 
 
 def model(noise, epochs):
@@ -55,10 +55,10 @@ def main(path=FIGURE, epochs=25):
         print(f"  {name:5}{means[-1]:.3f}")
         plots.filters(network, ax, range(24)).set_title(f"filters of the {name}: mean coherence {means[-1]:.2f}")
     ratio = means[1] / means[0]
-    print(f"the DAE's is {ratio:.2f} times the AE's (must be at least {TIMES})")
+    print(f"the DAE's is {ratio:.2f} times the AE's (must be at least {BAR})")
     fig.supxlabel("blue: ink here excites the unit; red: ink here silences it", fontsize=9)
     plots.save(fig, path)
-    return 0 if ratio >= TIMES else 1
+    return 0 if ratio >= BAR else 1
 
 
 if __name__ == "__main__":
