@@ -63,27 +63,29 @@ _choice: _Choice | None = None  # made by the first kernel call, or by use_backe
 def kernel(body: Function) -> Function:
     """Make a NumPy function a kernel: calls go to the compiled twin of the same name where that can serve them.
 
-    The operands that decide are the first parameter and, if it is annotated as `Array`, the second.
+    The operands that decide are the first parameter and, if it is annotated as `Array`, the second: pass them by
+    position.
     """
     name, code = body.__name__, body.__code__
     KERNELS[name] = body
     binary = body.__annotations__.get(code.co_varnames[1]) == "Array" if code.co_argcount > 1 else False
 
-    def unary_kernel(a: Array, *rest: Any, **options: Any) -> Any:
+    def unary_kernel(*arguments: Any, **options: Any) -> Any:  # to pass one tuple on is faster than a, *rest
         choice = _choice or _choose()
-        twin = choice.twins.get(name)
+        twin, a = choice.twins.get(name), arguments[0]
         if twin is not None and a.dtype in COMPILED and a.flags.aligned:
-            return twin(a, *rest, **options)
+            return twin(*arguments, **options)
         choice.backend.cancel_recording()
-        return body(a, *rest, **options)
+        return body(*arguments, **options)
 
-    def binary_kernel(a: Array, b: Array, *rest: Any, **options: Any) -> Any:
+    def binary_kernel(*arguments: Any, **options: Any) -> Any:
         choice = _choice or _choose()
-        twin = choice.twins.get(name)
-        if twin is not None and a.dtype in COMPILED and a.dtype == b.dtype and a.flags.aligned and b.flags.aligned:
-            return twin(a, b, *rest, **options)
+        twin, a, b = choice.twins.get(name), arguments[0], arguments[1]
+        dtype = a.dtype
+        if twin is not None and dtype in COMPILED and dtype == b.dtype and a.flags.aligned and b.flags.aligned:
+            return twin(*arguments, **options)
         choice.backend.cancel_recording()
-        return body(a, b, *rest, **options)
+        return body(*arguments, **options)
 
     return cast(Function, wraps(body)(binary_kernel if binary else unary_kernel))
 
