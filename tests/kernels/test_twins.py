@@ -53,10 +53,10 @@ class Case(NamedTuple):
     scales: dict[int, float] = {}  # noqa: RUF012
 
 
-def loss(d, weighted):
+def loss(d, weighted, size=20):
     d = d._replace(shape=tuple(max(1, n) for n in d.shape))  # there is no mean of nothing
     weight = d.uniform(d.shape[:1]) * d.rng.integers(0, 2, d.shape[0]).astype(d.dtype)
-    arguments = [d.normal(20), d.uniform(), *([weight] if weighted else [])]
+    arguments = [d.normal(size), d.uniform(), *([weight] if weighted else [])]
     return Case(arguments, scale=10 / np.prod(d.shape))  # of the gradient of a mean
 
 
@@ -69,6 +69,12 @@ def adam(d, t, beta2, m, v):
 def product(d, K, *rest):
     """(N, K) times (K, M), for a shape (N, M)."""
     return [d.normal(shape=(d.shape[0], K)), d.normal(shape=(K, d.shape[1])), *rest]
+
+
+def backward(d, name, *options):
+    """y = f(x) of the activation, so that y is 0 wherever a rectifier makes it 0."""
+    y = laid_out(KERNELS[name](d.normal(8), *options), d.layout)
+    return Case([d.normal(8), y, *options], scale=10)
 
 
 def sgd(d, momentum, nesterov):
@@ -93,14 +99,15 @@ CASES = {
     "elu": lambda d: Case([d.normal(8), 1.3]),
     "sigmoid": lambda d: Case([d.normal(8)]),
     "tanh": lambda d: Case([d.normal(8)]),
-    "relu_backward": lambda d: Case([d.normal(8), d.normal()], scale=10),
-    "leaky_relu_backward": lambda d: Case([d.normal(8), d.normal(), 0.1], scale=10),
-    "elu_backward": lambda d: Case([d.normal(8), d.normal(), 1.3], scale=10),
-    "sigmoid_backward": lambda d: Case([d.normal(8), d.uniform()], scale=10),
-    "tanh_backward": lambda d: Case([d.normal(8), d.uniform()], scale=10),
+    "relu_backward": lambda d: backward(d, "relu"),
+    "leaky_relu_backward": lambda d: backward(d, "leaky_relu", 0.1),
+    "elu_backward": lambda d: backward(d, "elu", 1.3),
+    "sigmoid_backward": lambda d: backward(d, "sigmoid"),
+    "tanh_backward": lambda d: backward(d, "tanh"),
     "mse": lambda d: loss(d, weighted=False),
     "mse of weighted rows": lambda d: loss(d, weighted=True),
     "bce": lambda d: loss(d, weighted=False),
+    "bce near even odds": lambda d: loss(d, weighted=False, size=0.01),  # its product of 1 + e is the largest
     "bce of weighted rows": lambda d: loss(d, weighted=True),
     # Constants of order 1 keep the quotients well conditioned: the test compares the arithmetic.
     "ssim_map": lambda d: Case([*(d.uniform() for _ in range(5)), 2.0, 3.0]),
