@@ -1,8 +1,8 @@
 """Ctrl-C and other signals: after an interrupt anywhere, results are right, on all cores, and no memory is overwritten.
 
 Python handles a signal between two of its instructions. So some tests raise KeyboardInterrupt at each instruction of
-the kernels' Python in turn, and another sends a thousand real signals at random times (ten thousand under the profile
-"thorough").
+the kernels' Python in turn, and another sends real signals at random times, until five hundred came while npae worked
+(five thousand under the profile "thorough").
 """
 
 import json
@@ -255,14 +255,16 @@ def strike(name, number):
         pass
     return within
 
-counts = {}
-for i in range(int(sys.argv[1])):
+counts, hits, i = {}, 0, 0
+while hits < int(sys.argv[1]):  # a busy machine delivers many signals too late
+    i += 1
     name = chance.choice(["fit", "encode", "encode", "one row"])
     number = chance.choice([signal.SIGINT, signal.SIGALRM])
     within = strike(name, number)
     key = f"{name} by {'Ctrl-C' if number == signal.SIGINT else 'alarm'}"
     sent, inside = counts.get(key, (0, 0))
     counts[key] = sent + 1, inside + within
+    hits += within
     answers_are_right()
     if i % 20 == 0:
         all_cores_are_used()
@@ -277,7 +279,7 @@ print(json.dumps({"counts": counts, "cpu": time.process_time(), "at": time.time(
 def test_a_storm_of_signals_does_no_harm(seed):
     """Each seed sends half of the signals. The process then ends within a second."""
     environment = os.environ | {"PYTHONPATH": str(Path(npae.__file__).parent.parent), "NPAE_BACKEND": "numba"}
-    strikes = 5000 if THOROUGH else 500
+    strikes = 2500 if THOROUGH else 250
     process = subprocess.Popen(
         [sys.executable, "-c", COMMON + STORM, str(strikes), str(seed)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -293,6 +295,5 @@ def test_a_storm_of_signals_does_no_harm(seed):
     report = json.loads(line)
     sent, inside = map(sum, zip(*report["counts"].values(), strict=True))
     print(report["counts"], f"{ended - report['at']:.2f} s to the end")
-    assert sent == strikes
-    assert inside > strikes / 2, report
+    assert sent >= inside == strikes
     assert used.ru_utime + used.ru_stime - report["cpu"] < 1.0, "a core is busy after the program's end"
