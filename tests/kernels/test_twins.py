@@ -62,8 +62,8 @@ def loss(d, weighted, size=20):
 
 def certain(case):
     """Logits of ±25 that agree with their targets: log(1 + e) has no digits left, log1p(e) has all."""
-    logits, target = case.arguments
-    sides = np.where(logits > 0, 1, 0).astype(logits.dtype)
+    logits = case.arguments[0]
+    sides = (logits > 0).astype(logits.dtype)
     return case._replace(arguments=[50 * sides - 25, sides])
 
 
