@@ -89,9 +89,9 @@ def test_loops_with_divisions_and_roots_become_vectors(loop):
     from npae.kernels.numba_backend import compile
 
     module, name = loop.split(".")
-    kernel = getattr(importlib.import_module(f"npae.kernels.numba_backend.{module}"), name)
-    signature = types.void(types.intp, *(argument(types.float32) for argument in kernel.arguments))
-    compiled = numba.njit(signature, **compile.OPTIONS)(kernel.function)
+    compiled_loop = getattr(importlib.import_module(f"npae.kernels.numba_backend.{module}"), name)
+    signature = types.void(types.intp, *(argument(types.float32) for argument in compiled_loop.arguments))
+    compiled = numba.njit(signature, **compile.OPTIONS)(compiled_loop.function)
     assembly = compiled.inspect_asm(compiled.signatures[0])
     assert re.search(r"(mul|add|div|max|blendv?|cmp\w*|and\w*)ps\s.*%[xyz]mm", assembly), "no packed arithmetic"
     if name in ("adam_loop", "bce_loop", "saturate_loop"):

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npae.kernels.arrays import LINE, Array, aligned
-from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
+from npae.kernels.numba_backend.compile import CompiledLoop, inner, integer, integers, matrix, matrix_out, vector
 from npae.kernels.numba_backend.copies import CACHE_WAY, copy_to_padded_rows, rows_conflict
 from npae.kernels.numba_backend.packing import pack_row, pack_square
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
@@ -171,7 +171,7 @@ def _product_task(
                 )
 
 
-@Kernel(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
+@CompiledLoop(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
 def product_loop(
     context: int,
     a: Array,
