@@ -20,10 +20,10 @@ CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
 # Each module or folder imports only from those before it; __init__ and __main__ import from all.
-ORDER = (
-    "kernels estimator layers activations losses optimizers corruptions training fitting storage autoencoder pca "
-    "gradcheck plots datasets"
-).split()
+ORDER = [
+    "kernels", "estimator", "layers", "activations", "losses", "optimizers", "corruptions", "training", "fitting",
+    "storage", "autoencoder", "pca", "gradcheck", "plots", "datasets",
+]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,0 +1,356 @@
+"""Planted faults: break the code in one place, and see a test fail. A fault that no test sees marks a missing test.
+
+    python tests/planted_faults.py              all faults
+    python tests/planted_faults.py ssim losses  those whose file or description contains one of the words
+
+Each fault changes one piece of text of one module, as a process imports it; the source file is not touched. The tests
+named beside the fault must fail, and must pass without it (DeMillo, Lipton and Sayward, 1978, "Hints on test data
+selection: help for the practicing programmer").
+"""
+
+import contextlib
+import importlib.abc
+import importlib.machinery
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 60  # seconds for the tests of one fault
+
+
+class Fault(NamedTuple):
+    file: str  # below npae/
+    wrong: str  # what is wrong
+    old: str  # occurs once in the file
+    new: str
+    tests: str  # "fitting/fit::test_x" is test_x in tests/fitting/test_fit.py; one of them must fail
+    backend: str = "numpy"
+
+    def nodes(self):
+        return [re.sub(r"(\w+)(::|$)", r"test_\1.py\2", f"tests/{test}", count=1) for test in self.tests.split()]
+
+    def occurrences(self):
+        return (ROOT / "npae" / self.file).read_text(encoding="utf-8").count(self.old)
+
+
+TABLE = {
+    "layers.py": [
+        ("W instead of its transpose", "matmul(grad_y, W.T)", "matmul(grad_y, W)", "gradients::test_dense"),
+        ("the sign of the input gradient", "return matmul(grad_y, W.T)", "return -matmul(grad_y, W.T)",
+         "gradients::test_dense"),
+        ("no bias gradient", "column_sums(grad_y, out=self.b.grad)", "pass", "gradients::test_dense"),
+        ("the weights' gradient as a mean over the batch", "matmul(x.T, grad_y, out=self.W.grad)",
+         "self.W.grad[...] = x.T @ grad_y / len(x)", "gradients::test_dense"),
+        ("gradients that add up", "matmul(x.T, grad_y, out=self.W.grad)", "self.W.grad += x.T @ grad_y",
+         "layers::test_backward_sets_the_gradients_and_does_not_add_to_them"),
+        ("the bias subtracted", "y += b", "y -= b", "layers::test_dense_is_x_w_plus_b_element_by_element"),
+        ("column sums in float32", "dtype=np.promote_types(a.dtype, np.float64)", "dtype=a.dtype",
+         "layers::test_the_plain_column_sums_of_float32_are_added_in_float64"),
+        ("backward in the order of forward", "for layer in reversed(self.layers):", "for layer in self.layers:",
+         "gradients::test_sequential"),
+        ("the first layer does not learn", "self.layers[0].backward_parameters(grad_y)", "pass",
+         "layers::test_backward_parameters_is_backward_without_the_input_gradient"),
+        ("He's variance without its 2", "np.sqrt(2.0 / n_in)", "np.sqrt(1.0 / n_in)",
+         "layers::test_he_weights_keep_the_size_of_a_signal_before_a_relu"),
+        ("Glorot's variance from one width", "6.0 / (n_in + n_out)", "6.0 / n_in",
+         "layers::test_glorot_weights_have_the_variance_of_glorot_and_bengio"),
+        ("the same initial weights in every layer", 'as_generator(rng, "Dense")', 'as_generator(0, "Dense")',
+         "fitting/networks::test_every_layer_and_every_seed_has_its_own_initial_weights"),
+        ("kinks of the first layer only", "[sides for layer in self.layers for",
+         "[sides for layer in self.layers[:1] for",
+         "activations::test_branches_tell_on_which_side_of_the_kink_each_element_was"),
+    ],
+    "activations.py": [
+        ("ReLU passes every gradient", "grad_y * (y > 0)", "grad_y * (y >= 0)", "gradients::test_activation"),
+        ("LeakyReLU without a leak on the way back", "slope * grad_y)", "0 * grad_y)", "gradients::test_activation"),
+        ("ELU with alpha 1 on the way back", "grad_y * (y + alpha)", "grad_y * (y + 1)",
+         "gradients::test_activation_with_its_own_slope"),
+        ("ELU's exponential overflows", "np.expm1(np.minimum(x, 0))", "np.expm1(x)",
+         "activations::test_huge_numbers_overflow_nowhere"),
+        ("the sigmoid's derivative without y", "grad_y * y * (1 - y)", "grad_y * (1 - y)",
+         "gradients::test_activation"),
+        ("the sigmoid's exponential overflows", "e = np.exp(np.where(positive, -x, x))", "e = np.exp(-x)",
+         "activations::test_each_activation_is_its_definition_element_by_element"),
+        ("tanh's derivative without its square", "grad_y * (1 - y * y)", "grad_y * (1 - y)",
+         "gradients::test_activation"),
+        ("a name that leads to another activation", '"leaky_relu": LeakyReLU', '"leaky_relu": ReLU',
+         "activations::test_each_name_leads_to_its_activation"),
+    ],
+    "losses.py": [
+        ("MSE divided by N, not by N d", "error * (2 / error.size)", "error * (2 / len(error))", "gradients::test_mse"),
+        ("MSE's gradient without its 2", "error * (2 / error.size)", "error * (1 / error.size)", "gradients::test_mse"),
+        ("MSE halved in value and gradient", "_weighted_mean(error * error, error * (2 / error.size), weight)",
+         "_weighted_mean(error * error / 2, error / error.size, weight)",
+         "losses::test_mse_is_the_mean_over_every_element"),
+        ("a mean in float32", "cost.mean(dtype=np.promote_types(cost.dtype, np.float64))", "cost.mean()",
+         "losses::test_a_mean_of_float32_is_taken_in_float64"),
+        ("a weighted value with a plain gradient", "cost, grad = cost * weight[:, None], grad * weight[:, None]",
+         "cost = cost * weight[:, None]", "gradients::test_losses_under_weights"),
+        ("BCE's gradient with the wrong sign of x", "(cost, (p - target)", "(cost, (p + target)",
+         "gradients::test_bce"),
+        ("BCE's two branches swapped", "1 - target, target)", "target, 1 - target)",
+         "losses::test_bce_is_the_bernoulli_likelihood"),
+        ("BCE's last digits lost", "np.log1p(e)", "np.log(1 + e)",
+         "losses::test_bce_of_a_nearly_certain_element_keeps_its_digits"),
+        ("BCE without its inverse link", "return sigmoid(prediction)", "return prediction",
+         "losses::test_the_inverse_link_of_bce_is_the_sigmoid_and_of_the_others_the_identity"),
+        ("SSIM's gradient with the wrong sign", "grad = -(", "grad = (",
+         "gradients::test_ssim_of_drawn_images_and_windows"),
+        ("SSIM's derivative of x² without its 2", "2 * x * back_xx", "x * back_xx",
+         "gradients::test_ssim_of_drawn_images_and_windows"),
+        ("SSIM's derivative without the covariance", " - mu_y * d_xy", "",
+         "gradients::test_ssim_of_drawn_images_and_windows"),
+        ("SSIM divided by pixels, not windows", "/ S.size", "/ prediction.size",
+         "gradients::test_ssim_of_drawn_images_and_windows"),
+        ("SSIM's variance not centred", "(yy - mu_y * mu_y)", "yy", "losses::test_ssim_is_what_wang_et_al_define"),
+        ("SSIM's window off its centre", "(window - 1) / 2", "window / 2",
+         "losses::test_ssim_is_what_wang_et_al_define"),
+        ("SSIM without the range in c2", "(self.k2 * self.data_range) ** 2", "self.k2**2",
+         "losses::test_ssim_is_the_same_in_every_unit"),
+        ("a custom loss not weighted", "np.mean(weight * np.array(rows, np.float64))",
+         "np.mean(np.array(rows, np.float64))", "losses::test_a_custom_loss_without_weights_is_weighted_row_by_row"),
+    ],
+    "optimizers.py": [
+        ("SGD uphill", "value -= rate * (grad", "value += rate * (grad",
+         "optimizers::test_plain_sgd_walks_down_the_gradient"),
+        ("momentum with dampening", "    v += grad\n", "    v += (1 - momentum) * grad\n",
+         "optimizers::test_sgd_with_momentum_follows_its_definition"),
+        ("Nesterov without the gradient", "grad + momentum * v if nesterov", "momentum * v if nesterov",
+         "optimizers::test_sgd_with_momentum_follows_its_definition"),
+        ("Adam without the correction of m", "1 - self.beta1**t,", "1.0,",
+         "optimizers::test_adam_follows_the_papers_algorithm"),
+        ("Adam's correction a step late", "state.step = t = state.step + 1",
+         "state.step, t = state.step + 1, state.step + 2", "optimizers::test_adam_follows_the_papers_algorithm"),
+        ("Adam's betas swapped", "rate, self.beta1, self.beta2,", "rate, self.beta2, self.beta1,",
+         "optimizers::test_adam_follows_the_papers_algorithm"),
+        ("Adam's eps inside the root", "np.sqrt(v / correction2) + eps", "np.sqrt(v / correction2 + eps)",
+         "optimizers::test_adam_follows_the_papers_algorithm"),
+        ("decay not scaled by the rate", "rate * self.weight_decay", "self.weight_decay",
+         "optimizers::test_adam_follows_the_papers_algorithm"),
+        ("another default for beta2", "beta2: float = 0.999", "beta2: float = 0.99",
+         "optimizers::test_the_defaults_are_those_that_the_paper_and_the_docstrings_give"),
+        ("a cosine over a whole turn", "math.cos(math.pi * t)", "math.cos(2 * math.pi * t)",
+         "optimizers::test_the_cosine_runs_from_start_to_end_and_is_halfway_in_the_middle"),
+        ("a schedule that starts late", "state.step / last)", "(state.step + 1) / last)",
+         "optimizers::test_a_schedule_sets_the_rate_of_each_step_from_first_to_last"),
+        ("a schedule that runs on after its end", "min(1.0, state.step / last)", "state.step / last",
+         "optimizers::test_a_schedule_stays_at_its_end_and_begins_at_its_start"),
+    ],
+    "corruptions.py": [
+        ("nine rounds of Philox", "for _ in range(10):", "for _ in range(9):",
+         "corruptions::test_random_words_are_those_of_philox"),
+        ("Philox without its key", "half) ^ x1 ^ k0", "half) ^ x1",
+         "corruptions::test_random_words_are_those_of_philox"),
+        ("a logarithm of zero", ">> 9) + 0.5)", ">> 9) + 0.0)",
+         "corruptions::test_normals_are_finite_even_for_the_smallest_word"),
+        ("half of Box and Muller", "r * np.cos(a), r * np.sin(a)", "r * np.cos(a), r * np.cos(a)",
+         "corruptions::test_gaussian_noise_is_independent_from_element_to_element"),
+        ("noise of the wrong size", "key, self.std, low", "key, self.std**2, low",
+         "corruptions::test_gaussian_noise_is_normal_with_the_given_deviation"),
+        ("no clip", "np.clip(noisy, low, high)", "noisy", "corruptions::test_gaussian_noise_is_clipped_to_its_range"),
+        ("one key for every call", "generator.integers(2**64, size=1, dtype=np.uint64)", "np.zeros(1, np.uint64)",
+         "corruptions::test_noise_is_fresh_at_every_call"),
+        ("the generator is ignored", "generator.integers(2**64, size=1, dtype=np.uint64)",
+         "np.random.default_rng().integers(2**64, size=1, dtype=np.uint64)",
+         "corruptions::test_shape_and_dtype_stay_and_x_is_unchanged"),
+        ("more salt than pepper", "fraction * 2.0**31", "fraction * 2.0**30",
+         "corruptions::test_salt_and_pepper_come_in_equal_parts"),
+        ("the clean x is not protected", "x.flags.writeable = False", "pass",
+         "corruptions::test_corrupt_casts_to_the_dtype_of_x_and_protects_x"),
+    ],
+    "training.py": [
+        ("a noisy target", "loss.value_and_gradient(x_hat, x, weight)", "loss.value_and_gradient(x_hat, x_in, weight)",
+         "autoencoder::test_the_target_of_a_denoising_autoencoder_is_the_clean_x"),
+        ("no noise", "x if corruption is None or rng is None else", "x if True else",
+         "fitting/fit::test_noise_differs_from_batch_to_batch_and_from_epoch_to_epoch"),
+        ("weights forgotten", "loss.value_and_gradient(x_hat, x, weight)", "loss.value_and_gradient(x_hat, x, None)",
+         "fitting/recording::test_weights_equal_repeated_rows_in_a_full_batch"),
+        ("a short batch counts as a full one", "total + value * len(batch)", "total + value * 16",
+         "training::test_an_epochs_loss_is_the_mean_over_its_rows_not_over_its_batches"),
+        ("a loss of NaN goes unnoticed", "if not math.isfinite(value):", "if False:",
+         "training::test_a_loss_that_is_not_finite_ends_training"),
+        ("weights lost in the vector", "flat.value[place] = p.value.ravel()", "pass",
+         "training::test_a_step_on_the_vector_is_a_step_of_every_weight"),
+        ("gradients not in the vector", "p.grad = flat.grad[place].reshape(p.value.shape)", "pass",
+         "training::test_a_step_on_the_vector_is_a_step_of_every_weight"),
+    ],
+    "fitting/networks.py": [
+        ("the decoder's widths in the encoder's order", "half(widths[::-1])",
+         "half([widths[-1], *widths[1:-1], widths[0]])",
+         "fitting/networks::test_the_decoder_has_the_widths_of_the_encoder_in_reverse"),
+        ("every layer begins as Glorot", "init=between.init, ", "",
+         "fitting/networks::test_the_activation_after_a_layer_decides_its_initial_weights"),
+        ("the user's networks are trained, not copies", "Sequential(*copy.deepcopy((encoder, decoder)))",
+         "Sequential(encoder, decoder)",
+         "fitting/networks::test_own_networks_are_trained_as_copies_that_start_from_their_weights"),
+    ],
+    "fitting/batches.py": [
+        ("the last batch dropped", "end = len(rows) if is_last else len(rows) // batch_size * batch_size",
+         "end = len(rows) // batch_size * batch_size",
+         "fitting/batches::test_every_row_comes_once_an_epoch_in_whole_batches"),
+        ("the rows between two pools dropped", "rest = rows[end:]", "rest = rows[:0]",
+         "fitting/batches::test_every_row_comes_once_an_epoch_in_whole_batches"),
+        ("no shuffling within a pool", "rng.shuffle(rows)", "pass",
+         "fitting/batches::test_blocks_are_shuffled_and_so_are_the_rows_of_each_pool"),
+        ("blocks in their order", "rng.permutation(math.ceil(n / block))", "np.arange(math.ceil(n / block))",
+         "fitting/batches::test_blocks_are_shuffled_and_so_are_the_rows_of_each_pool"),
+        ("weights of other rows", "self.weight[rows]", "self.weight[: len(rows)]",
+         "fitting/recording::test_the_losses_of_minibatches_add_up_to_the_weighted_loss"),
+        ("the first batch of an iterable lost", "chain([self.first], self.iterator), None", "self.iterator, None",
+         "fitting/batches::test_batches_are_taken_as_they_come_one_step_each"),
+    ],
+    "fitting/prediction.py": [
+        ("blocks weighted alike in a mean", "float(mean) * len(inputs[rows])", "float(mean) * BLOCK_ROWS",
+         "fitting/prediction::test_block_edges_neither_lose_nor_repeat_a_row"),
+        ("blocks that overlap by a row", "slice(first, first + BLOCK_ROWS)", "slice(first, first + BLOCK_ROWS + 1)",
+         "fitting/prediction::test_block_edges_neither_lose_nor_repeat_a_row"),
+        ("infinite results of many rows returned", "copy(check_finite(y, caller)", "copy(y",
+         "fitting/prediction::test_one_result_beyond_the_range_is_refused_in_any_block"),
+    ],
+    "fitting/history.py": [
+        ("one epoch more of patience", "epoch - best >= patience", "epoch - best > patience",
+         "fitting/history::test_the_best_parameters_are_a_copy_of_those_at_the_lowest_validation_loss"),
+        ("the best parameters are not a copy", "= epoch, parameters.copy()", "= epoch, parameters",
+         "fitting/history::test_the_best_parameters_are_a_copy_of_those_at_the_lowest_validation_loss"),
+        ("the validation noise moves on", "return copy.deepcopy(self.validation_rng)", "return self.validation_rng",
+         "fitting/resuming::test_ten_epochs_equal_five_and_five_more_bit_for_bit"),
+    ],
+    "fitting/fit.py": [
+        ("the best weights do not come back", "training.last, vector.value[:] = vector.value.copy(), training.best",
+         "pass", "fitting/history::test_the_best_weights_come_back_after_all_epochs_too"),
+        ("resuming starts from the best weights", "vector.value[:], training.last = training.last, None",
+         "training.last = None", "fitting/resuming::test_ten_epochs_equal_five_and_five_more_bit_for_bit"),
+        ("a resumed schedule starts over", "training.state.step + (plan.epochs - plan.done)",
+         "training.state.step + plan.epochs",
+         "fitting/resuming::test_a_resumed_schedule_reaches_its_end_with_the_last_epoch"),
+        ("partial_fit plans one epoch only", "int(model.epochs) * plan.batches.steps",
+         "plan.epochs * plan.batches.steps",
+         "fitting/resuming::test_ten_calls_of_partial_fit_equal_a_fit_of_ten_epochs"),
+        ("the model itself is resumed, not a copy", 'copy.deepcopy(fitted.get("training_"))', 'fitted.get("training_")',
+         "fitting/resuming::test_resuming_that_diverges_loses_nothing"),
+        ("an earlier fit lost to divergence", "vars(model).update(before)", "pass",
+         "fitting/resuming::test_resuming_that_diverges_loses_nothing"),
+        ("validated without noise", "V if V is None or plan.corruption is None else", "V if True else",
+         "fitting/fit::test_a_denoising_autoencoder_is_validated_under_the_same_noise_in_every_epoch"),
+        ("the caller's generator does not advance",
+         "as_generator(model.random_state, type(model).__name__).spawn(4)  #", "pass  #",
+         "fitting/fit::test_a_generator_advances_with_a_fit_but_not_with_an_error"),
+    ],
+    "fitting/callbacks.py": [
+        ("any answer of a callback ends training", "isinstance(answer, bool | np.bool_) and bool(answer)",
+         "bool(answer)", "fitting/callbacks::test_a_callback_ends_training_with_true_and_with_nothing_else"),
+    ],
+    "storage/checkpoint.py": [
+        ("no checkpoint of the best weights", "if always or epoch % self.every:", "if epoch % self.every:",
+         "fitting/callbacks::test_a_checkpoint_at_the_end_has_the_best_weights"),
+    ],
+    "autoencoder.py": [
+        ("decode without the inverse link", "loss.inverse_link(decoder.forward(z))", "decoder.forward(z)",
+         "autoencoder::test_bce_reconstructs_probabilities_and_scores_logits"),
+        ("lower scores are better", "return -check_finite(", "return check_finite(",
+         "autoencoder::test_the_objective_of_an_autoencoder_is_minus_its_score"),
+        ("a DAE scored on noisy rows", "evaluate(network, self.loss_, X, X, weight)",
+         "evaluate(network, self.loss_, self.objective(X).inputs, X, weight)",
+         "fitting/prediction::test_a_score_is_minus_the_mean_loss_over_all_clean_rows_of_all_blocks"),
+    ],
+}  # fmt: skip
+FAULTS = [Fault(file, *row) for file, rows in TABLE.items() for row in rows]
+
+
+# --- the runner ------------------------------------------------------------------------------------------------------
+
+
+class Planted(importlib.machinery.SourceFileLoader):
+    """Loads a module with the fault in it."""
+
+    def __init__(self, fullname, path, fault):
+        super().__init__(fullname, path)
+        self.fault = fault
+
+    def get_code(self, fullname):
+        source = self.get_data(self.path).decode()
+        assert source.count(self.fault.old) == 1, f"{self.fault.old!r} does not occur once in {self.fault.file}"
+        return compile(source.replace(self.fault.old, self.fault.new), self.path, "exec", dont_inherit=True)
+
+
+class Planter(importlib.abc.MetaPathFinder):
+    def __init__(self, fault):
+        parts = Path("npae", fault.file).with_suffix("").parts
+        self.name, self.fault = ".".join(parts).removesuffix(".__init__"), fault
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != self.name:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        spec.loader = Planted(fullname, spec.origin, self.fault)
+        return spec
+
+
+def run_tests(nodes, backend="numpy", fault=None):
+    """Run tests in a forked process that has not imported npae. Returns pytest's exit code, and what it printed."""
+    sys.stdout.flush()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(write)
+        with os.fdopen(read, encoding="utf-8", errors="replace") as pipe:
+            said = pipe.read()
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+    code = 99
+    try:
+        os.dup2(write, 1)
+        os.dup2(write, 2)
+        signal.alarm(TIMEOUT if fault else 10 * TIMEOUT)
+        os.environ |= {"NPAE_BACKEND": backend, "HYPOTHESIS_PROFILE": "first_failure"}
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # which takes a third of the time
+        os.chdir(ROOT)
+        sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+        if fault:
+            sys.meta_path.insert(0, Planter(fault))
+        import pytest
+
+        code = int(pytest.main(["-x", "--tb=no", "-p", "no:cacheprovider", *nodes]))
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+
+
+def complaints(faults):
+    """Run all tests without a fault, then those of each fault with it; yield a line for everything that is wrong."""
+    for backend in sorted({f.backend for f in faults}, reverse=True):
+        nodes = sorted({node for f in faults if f.backend == backend for node in f.nodes()})
+        code, said = run_tests(nodes, backend)
+        if code != 0:
+            yield f"the tests do not pass on {backend} without a fault:\n{said}"
+            return
+    for fault in faults:
+        if fault.occurrences() != 1:
+            yield f"{fault.file}, {fault.wrong}: {fault.old!r} occurs {fault.occurrences()} times, and should once"
+            continue
+        code, said = run_tests(fault.nodes(), fault.backend, fault)
+        if code != 1:  # pytest's code for "tests failed"
+            why = {0: "no test fails", -signal.SIGALRM: f"no end after {TIMEOUT} s"}.get(code, f"code {code}:\n{said}")
+            yield f"{fault.file}, {fault.wrong}: {why}"
+
+
+def main(words):
+    import hypothesis.extra.numpy  # noqa: F401  (loaded once, before the processes fork)
+    import numpy  # noqa: F401
+    import pytest  # noqa: F401
+
+    faults = [f for f in FAULTS if not words or any(word in f"{f.file} {f.wrong}".lower() for word in words)]
+    wrong = 0
+    for complaint in complaints(faults):
+        wrong += 1
+        print(complaint, flush=True)
+    print(f"{len(faults)} faults, {wrong} complaints")
+    return wrong > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main([word.lower() for word in sys.argv[1:]]))
