@@ -1,4 +1,4 @@
-"""What the tests share: strategies that draw arrays and networks, and the verdict on a gradient report."""
+"""What the tests share: strategies for arrays and networks, the check of gradients, and small trainings."""
 
 import copy
 from itertools import pairwise

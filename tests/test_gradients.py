@@ -109,7 +109,7 @@ def test_ssim(method, height, width, rows, seed):
 def test_ssim_of_drawn_images_and_windows(height, width, window, sigma, data):
     images = batches(width=height * width, rows=st.integers(1, 2), elements=UNIT)
     x = data.draw(images)
-    # Larger constants than Wang's: flat drawn windows would otherwise make the curvature, not the gradient, large.
+    # Larger constants than Wang's: with his, flat windows make f bend too much within the step.
     loss = npae.SSIM((height, width), window=window, sigma=sigma, k1=0.3, k2=0.3)
     check(loss, x, "SSIM, drawn images", target=data.draw(like(x, UNIT)))
 
@@ -178,7 +178,7 @@ SHAPES = {
 
 
 def move_off_kinks(ae, x, seed):
-    """Biases begin at zero, where a unit that sees only zeros sits on its kink: move them."""
+    """Change the biases: they begin at zero, and a unit whose inputs are all zero would be on its kink."""
     rng = np.random.default_rng(seed)
     for p in ae.network_.parameters():
         if p.value.ndim == 1:
