@@ -113,6 +113,19 @@ def test_importing_npae_brings_numpy_alone():
     assert not packages & {"ssl", "http", "tkinter", "hashlib", "zipfile", "multiprocessing"}
 
 
+NO_MATPLOTLIB = """
+import sys
+sys.modules["matplotlib"] = sys.modules["matplotlib.figure"] = None
+from npae import plots
+try: plots.figure(1, 1)
+except ImportError as error: print(error)
+"""
+
+
+def test_without_matplotlib_a_picture_names_the_extra_to_install():
+    assert 'pip install "npae[plots]"' in run(NO_MATPLOTLIB)
+
+
 def test_public_names_are_those_of_all_and_each_has_an_example():
     public = {n for n, v in vars(npae).items() if not n.startswith("_") and not inspect.ismodule(v)}
     assert public | {"datasets"} == set(npae.__all__)
