@@ -34,6 +34,25 @@ def named(classes):
     return pytest.mark.parametrize("activation", classes, ids=lambda c: c.__name__)
 
 
+# --- one batch each: the first failure within a second -----------------------------------------------------------
+
+PARTS = {
+    "Dense": npae.Dense(4, 3, dtype=np.float64, rng=0),
+    **{kind.__name__: kind() for kind in ACTIVATIONS},
+    **{type(loss).__name__: loss for loss in (npae.MSE(), npae.BCE(), npae.SSIM((2, 2), window=2, k1=0.3, k2=0.3))},
+    "Sequential": npae.Sequential(
+        npae.Dense(4, 5, dtype=float, rng=1), npae.Tanh(), npae.Dense(5, 3, dtype=float, rng=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_one_batch(part):
+    rng = np.random.default_rng(0)
+    x, target = rng.uniform(0.1, 1, (3, 4)) * rng.choice([-1, 1], (3, 4)), rng.random((3, 4))
+    check(PARTS[part], x, "one batch", **({"target": target} if isinstance(PARTS[part], npae.Loss) else {}))
+
+
 # --- layers --------------------------------------------------------------------------------------------------------
 
 
