@@ -1,10 +1,14 @@
-"""An autoencoder learns to write any handwritten digit down as 32 numbers, and to read it back.
+"""An autoencoder learns to write any handwritten digit as 32 numbers, and to read it back.
+
+The demo holds out 1,000 of the training images. Their loss, printed after each epoch, shows how the network does on
+images that it does not learn from. The test images are used once, at the end.
 
 Run it: about 5 seconds. It prints the squared error beside that of PCA, which also keeps 32 numbers, and
 draws `figures/01_autoencoder.png`. Read beside it: npae/autoencoder.py, npae/layers.py, npae/losses.py.
 
-Now try latent_dim=8: 17.8. And hidden=(), one layer each way: 11.4, hardly better than PCA.
-Now try epochs=60: 5.7 on test images, and 3.6 on those it has learned from, some of which it knows by heart.
+Now try latent_dim=8: an error of 18.1. And hidden=(), one layer each way: 12.4, hardly better than PCA.
+Now try epochs=60: 6.0 on test images, and 3.6 on the images that it has learned from. Some of these it knows by heart.
+Now try to break it: change a sign in `Dense.backward` in npae/layers.py. The demo then misses its figure.
 """
 
 import sys
@@ -17,7 +21,8 @@ import npae
 from npae import plots
 
 FIGURE = Path(__file__).parent / "figures" / "01_autoencoder.png"
-BAR = 9.0  # squared error per test image that the autoencoder must stay below
+BAR = 9.0  # the autoencoder's squared error per test image must be below this
+HELD_OUT = 1000  # training images for validation
 
 
 def squared_error(X, X_hat):
@@ -26,11 +31,12 @@ def squared_error(X, X_hat):
 
 def main(path=FIGURE, epochs=15):
     started = time.perf_counter()
-    X_train, X_test, _, y_test = npae.datasets.digits(labels=True)
+    X, X_test, _, y_test = npae.datasets.digits(labels=True)
+    X_train, X_validation = X[:-HELD_OUT], X[-HELD_OUT:]
     ae = npae.AE(
         hidden=(256,), latent_dim=32, loss="bce", optimizer=npae.Adam(npae.Cosine(3e-3)),
         epochs=epochs, random_state=0, verbose=True,
-    ).fit(X_train, validation=X_test)  # fmt: skip
+    ).fit(X_train, validation=X_validation)  # fmt: skip
     pca = npae.PCA(32).fit(X_train)
 
     X_hat, X_pca = ae.reconstruct(X_test), pca.reconstruct(X_test).clip(0, 1)
@@ -39,19 +45,13 @@ def main(path=FIGURE, epochs=15):
     print(f"squared error per test image, from 32 numbers ({seconds:.0f} s, {npae.backend_name()} backend)")
     print(f"  PCA, clipped to [0, 1]   {pca_error:6.2f}")
     print(f"  autoencoder              {error:6.2f}   (must be below {BAR})")
-
-    draw(
-        path,
-        ae,
-        X_test,
-        y_test,
-        {"original": X_test, f"autoencoder\n{error:.2f}": X_hat, f"PCA\n{pca_error:.2f}": X_pca},
-    )
+    rows = {"original": X_test, f"autoencoder\n{error:.2f}": X_hat, f"PCA\n{pca_error:.2f}": X_pca}
+    draw(path, ae, X_test, y_test, rows)
     return 0 if error < BAR else 1
 
 
 def draw(path, ae, X, y, rows):
-    """Above: a '2', its code, the '2' that comes out. Below: the first of each digit, three times."""
+    """Above: a '2', its code, its reconstruction. Below: the first image of each digit, in every row."""
     two = np.flatnonzero(y == 2)[0]
     z = ae.encode(X[two : two + 1])
     fig = plots.figure(8.2, 5.2)
@@ -63,7 +63,7 @@ def draw(path, ae, X, y, rows):
     plots.image_rows({"": ae.decode(z)}, after).set_title("x̂ = g(z): 784 pixels")
     digits = [np.flatnonzero(y == digit)[0] for digit in range(10)]
     ax = plots.image_rows({name: images[digits] for name, images in rows.items()}, bottom.subplots())
-    ax.set_title("test images, and what comes back from 32 numbers (squared error per image)")
+    ax.set_title("test images, and their reconstructions from 32 numbers (squared error per image)")
     plots.save(fig, path)
 
 

@@ -1,16 +1,16 @@
-"""A denoising autoencoder is shown noisy digits and learns to give back the clean ones; one for each kind of noise.
+"""A denoising autoencoder sees noisy digits and learns to give back the clean ones: one network for each kind of noise.
 
     L = mean (g(f(x_noisy)) - x)²          x_noisy = corrupt(x), with fresh noise for every batch
 
-The noise decides what must be learned. Gaussian noise: to average, where neighbours agree. Masking, pixels that are
-missing: to fill in. Salt and pepper, pixels that are replaced: also to tell which ones lie.
+The noise decides what the network must learn. For Gaussian noise it averages neighbours that agree. For masking, which
+deletes pixels, it fills them in. For salt and pepper, which replaces pixels, it must also find the wrong ones.
 
-Run it: about 15 seconds. It prints the mean peak signal-to-noise ratio (PSNR) on test images it has never seen, and
-draws `figures/02_denoising.png`. Read beside it: npae/corruptions.py and the class DAE in npae/autoencoder.py.
+Run it: about 15 seconds. It prints the mean peak signal-to-noise ratio (PSNR) on test images that it has never seen,
+and draws `figures/02_denoising.png`. Read beside it: npae/corruptions.py and the class DAE in npae/autoencoder.py.
 
-Now try the model of Gaussian noise on salt and pepper: 16.0 dB, half a dB less than the one that knows it; and the
-model of masking: 8.5 dB, for it has never seen a pixel that lies.
-Now try MaskingNoise(0.9): out of a tenth of the pixels it makes 14.9 dB.
+Now try the model of Gaussian noise on salt and pepper: 16.0 dB, half a dB less than the model trained on it. And the
+model of masking: 8.5 dB, because it has never seen a wrong pixel.
+Now try MaskingNoise(0.9): from a tenth of the pixels the model reaches 14.9 dB.
 """
 
 import sys
@@ -22,13 +22,13 @@ import npae
 from npae import plots
 
 FIGURE = Path(__file__).parent / "figures" / "02_denoising.png"
-ZOO = {  # the noise, and the dB that the denoised images must reach on average
+ZOO = {  # the noise, and the PSNR in dB that the denoised images must reach on average
     "Gaussian": (npae.GaussianNoise(0.5, clip=(0, 1)), 18.5),
     "masking": (npae.MaskingNoise(0.5), 18.8),
     "salt and pepper": (npae.SaltAndPepper(0.5), 16.2),
 }
-# What is reached without a network under the Gaussian noise: by the best of several strengths of total-variation
-# denoising, and by the linear map from noisy to clean with the least squared error.
+# The PSNR in dB without a network, under the Gaussian noise: total-variation denoising at the best of several
+# strengths, and the linear map from noisy to clean with the least squared error.
 TOTAL_VARIATION, BEST_LINEAR_MAP = 16.0, 17.5
 
 
@@ -60,9 +60,7 @@ def main(path=FIGURE, epochs=15):
     print(f"  Gaussian, by the best linear map  {BEST_LINEAR_MAP:15.1f}    (quoted)")
 
     fig = plots.figure(8.2, 5.6)
-    plots.image_rows(rows, fig.subplots()).set_title(
-        "test images, under three kinds of noise, and what is made of them"
-    )
+    plots.image_rows(rows, fig.subplots()).set_title("test images under three kinds of noise, and denoised (mean PSNR)")
     plots.save(fig, path)
     return 0 if all(reached) else 1
 

@@ -1,13 +1,13 @@
-"""Backpropagation broken on purpose, and caught: how one proves that a gradient is right.
+"""Backpropagation broken on purpose, and caught: how to prove that a gradient is right.
 
-A derivative comes from the function alone: (f(w + h) - f(w - h)) / 2h. A large h cuts the curve off (truncation, h²), a
-small one subtracts nearly equal numbers (rounding, 1/h): between them is the bottom of a V. The complex step,
-Im f(w + ih) / h, subtracts nothing and stays flat (Squire and Trapp, 1998).
+A derivative follows from the function alone: (f(w + h) - f(w - h)) / 2h. A large h adds truncation error, of order h².
+A small h subtracts nearly equal numbers and adds rounding error, of order 1/h. Plotted against h, the error is a V.
+The complex step, Im f(w + ih) / h, subtracts nothing and stays flat (Squire and Trapp, 1998).
 
 Run it: a second. It plants five faults, prints the report that catches each, and draws errors and the V in
 `figures/07_gradient_check.png`. Read beside it: npae/gradcheck.py, tests/test_planted_faults.py.
 Now try `(1 - y * y) * 0.999999` in WrongSlope: caught as well, with an error of 1e-6, ten times the tolerance.
-Now try dtype=np.float16 for a Dense: refused; with dtype=float no verdict changes, for the check computes in float64.
+Now try dtype=np.float16 for a Dense: it raises. With dtype=float no verdict changes; the check computes in float64.
 """
 
 import sys
@@ -19,13 +19,13 @@ import npae
 from npae import plots
 
 FIGURE = Path(__file__).parent / "figures" / "07_gradient_check.png"
-TOLERANCE, FLAT = 1e-7, 1e-14  # what right gradients stay below by central differences, and by the complex step
+TOLERANCE, FLAT = 1e-7, 1e-14  # largest error of right gradients, by central differences and by the complex step
 
 
 class LostTranspose(npae.Dense):
     def backward(self, grad_y):
         super().backward(grad_y)
-        return grad_y @ self.W.value  # must be W.T; this fits as well, W being square
+        return grad_y @ self.W.value  # must be W.T; W is square, so the shapes agree
 
 
 class BiasOfOneRow(npae.Dense):
@@ -35,12 +35,12 @@ class BiasOfOneRow(npae.Dense):
 
 
 class WrongSlope(npae.Tanh):
-    def _chain(self, grad_y, y):
+    def chain(self, grad_y, y):
         return grad_y * (1 - y)  # must be 1 - y²
 
 
 class WrongMask(npae.ReLU):
-    def _chain(self, grad_y, y):
+    def chain(self, grad_y, y):
         return grad_y * (grad_y > 0)  # must be y > 0
 
 
@@ -62,13 +62,13 @@ def main(path=FIGURE, faults=(LostTranspose, BiasOfOneRow, WrongSlope, WrongMask
     V, line = ([npae.check_gradients(network, x, step=h, method=w, verbose=False).error for h in steps] for w in ways)
     (right, *wrong), flat = errors.values(), max(line[:6])
     print(f"\nfaults caught: {sum(error > TOLERANCE for error in wrong)} of {len(faults)} (must be all)")
-    print(f"errors of right ones: {right:.0e} (must be <= {TOLERANCE}), complex step {flat:.0e} (must be <= {FLAT})")
+    print(f"error where none: {right:.0e} (must be <= {TOLERANCE}), by the complex step {flat:.0e} (must be <= {FLAT})")
     a, b = (fig := plots.figure(9, 3.6)).subplots(1, 2)
     plots.style_axes(a, "the V of central differences, and the complex step", "step h", "largest error of a derivative")
     a.loglog(steps, V, "o-", color=plots.BLUE, markersize=4, label="(f(w + h) - f(w - h)) / 2h")
     a.loglog(steps, line, "s-", color=plots.ORANGE, markersize=4, label="Im f(w + ih) / h")
     a.legend(frameon=False, fontsize=8, loc="upper center")
-    plots.style_axes(b, "five faults, and none; the line is the tolerance", "largest error of a derivative")
+    plots.style_axes(b, "five faults, and none (right); the line is the tolerance", "largest error of a derivative")
     b.barh(list(errors), list(errors.values()), color=[plots.GREY] + [plots.ORANGE] * len(wrong), left=1e-12, log=True)
     b.axvline(TOLERANCE, color="black", linewidth=0.8)
     plots.save(fig, path)

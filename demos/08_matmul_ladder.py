@@ -1,13 +1,13 @@
-"""From three plain loops to most of what a machine can do: the matrix product c = a b, one idea on each rung.
+"""From three plain loops to most of the machine's speed: the matrix product c = a b, one idea on each rung.
 
-A product of n x n matrices is 2 n³ operations on only 3 n² numbers. So each number is used again and again, and a
-program is fast if that happens while the number is near: in a cache or, best of all, in a register.
+A product of n x n matrices takes 2 n³ operations on only 3 n² numbers, so it uses each number many times. A program is
+fast if the number is near at each use: in a cache or, best of all, in a register.
 
-Run it: about 15 seconds. Each rung is checked against NumPy, timed, and drawn in `figures/08_matmul_ladder.png`
-under the roof: what this machine can do at most (peak.py). Read beside it: npae/kernels/numba_backend/tile.py.
+Run it: about 15 seconds. It checks each rung against NumPy, times it, and draws `figures/08_matmul_ladder.png`: the
+rungs under the roof, the machine's limit (peak.py). Read beside it: npae/kernels/numba_backend/tile.py.
 
-Now try n = 1024: `naive` falls to a third of its speed or less: a column of b must share a few lines of the cache.
-Now try HIGH = 1: every row of c fetches all of b again, and `blocked` is hardly faster than `reordered`.
+Now try n = 1024: `naive` falls to a third of its speed or less, because a column of b competes for few cache lines.
+Now try HIGH = 1: every row of c loads all of b again, and `blocked` is hardly faster than `reordered`.
 """
 
 import sys
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import npae
+from npae.layers import matmul
 
 try:
     from numba import njit, prange
@@ -25,13 +26,13 @@ sys.path.append(str(Path(__file__).parent))
 from peak import climb
 
 FIGURE = Path(__file__).parent / "figures" / "08_matmul_ladder.png"
-BAR = 10  # how many times as fast as the first rung the last must be
-HIGH, DEEP = 50, 8  # rows in a block of c, and of b: the latter fits in the nearest cache
+BAR = 10  # the least ratio of the last rung's speed to the first's
+HIGH, DEEP = 50, 8  # rows in a block of c and of b; the block of b fits in the L1 cache
 
 
 @njit
 def naive(a, b, c):
-    """As it is defined. Every step goes down a column of b, to another line of the cache, for a single number."""
+    """The definition. Every step goes down a column of b, to another cache line, for a single number."""
     for i, j in np.ndindex(c.shape):
         total = np.float32(0)
         for k in range(len(b)):
@@ -41,7 +42,7 @@ def naive(a, b, c):
 
 @njit(fastmath={"contract"})  # x y + z may be one instruction
 def reordered(a, b, c):
-    """j goes last: rows of b and c are read as they lie in memory, and the compiler makes vectors of them."""
+    """j is the innermost loop: it reads rows of b and c in memory order, and the compiler vectorizes it."""
     c[:] = 0
     for i, k in np.ndindex(a.shape):
         for j in range(len(b[0])):
@@ -49,7 +50,7 @@ def reordered(a, b, c):
 
 
 def blocks(a, b, c):
-    """DEEP rows of b stay in the cache for HIGH rows of c; and c, once fetched, takes four products, not one."""
+    """DEEP rows of b stay in the cache for HIGH rows of c; each c, once loaded, takes four products, not one."""
     c[:] = 0
     for i0 in prange((len(a) + HIGH - 1) // HIGH):
         for k0 in range(0, len(b), DEEP):
@@ -63,12 +64,12 @@ def blocks(a, b, c):
 def main(path=FIGURE, n=800):
     npae.use_backend("numba")
     cores = npae.backend_info()["threads"]
-    rungs = {  # name: (what multiplies, cores, how many matrices come from beyond a core's own caches or go there)
+    rungs = {  # name: (function, cores, matrices moved between a core's own caches and the memory beyond them)
         "naive": (naive, 1, n + 2),  # all of b for every row of a
         "reordered": (reordered, 1, n + 2),
         "blocked": (njit(fastmath={"contract"})(blocks), 1, n / HIGH + 2),  # all of b for every block of rows
         "parallel": (njit(fastmath={"contract"}, parallel=True)(blocks), cores, n / HIGH + 2),  # cores share the prange
-        "register tile": (lambda a, b, c: npae.kernels.of(a).matmul(a, b, out=c), cores, n / 128 + 2),  # c per 256 k
+        "register tile": (lambda a, b, c: matmul(a, b, out=c), cores, n / 128 + 2),  # c per 256 k
     }
     first, *_, last = climb(path, rungs, n, cores)
     print(f"the register tile is {last / first:.0f} times as fast as naive loops (must be at least {BAR})")

@@ -1,15 +1,15 @@
-"""A noisy voice made clean: a denoising autoencoder hears four sentences, and then a fifth under white noise.
+"""A noisy voice made clean: a denoising autoencoder learns from four sentences, and cleans a fifth under white noise.
 
 It sees a voice as the magnitudes |S| of its short-time Fourier transform: x is FRAMES of them, 129 frequencies each.
-The corruption is x_noisy = |x + σ n| with complex Gaussian n, whose phase may be any, so that of S does not matter.
-x̂ says how strong the voice is, and Wiener's gain makes the noisy spectrum Y clean:
+The corruption is x_noisy = |x + σ n| with complex Gaussian n. The phase of n is uniform, so that of S does not matter.
+x̂ estimates how strong the voice is, and Wiener's gain cleans the noisy spectrum Y:
 
-    Ŝ = ξ / (1 + ξ) Y,    ξ = x̂² / n²,    n² = mean |Y|² - mean x̂²: what is not voice is noise
+    Ŝ = ξ / (1 + ξ) Y,    ξ = x̂² / n²,    n² = mean |Y|² - mean x̂²: the power that is not voice is noise
 
-Run it: about 10 seconds. It prints the signal-to-noise ratio (SNR) beside that of Wiener's filter, which is told how
-loud the noise is, as the network is not; draws `figures/09_speech.png`; writes `09_speech_*.wav` beside it: listen!
+Run it: about 10 seconds. It prints the signal-to-noise ratio (SNR) beside that of Wiener's filter. The filter is told
+the noise level, the network is not. Draws `figures/09_speech.png`, writes `09_speech_*.wav` beside it: listen!
 `--wav FOLDER` takes your own recordings, the last held out. Read beside it: demos/sound.py, npae/datasets/SPEECH.md.
-Now try FRAMES = 1, so that it hears no neighbours, or hidden=(), which leaves one linear map: 8.95 dB, both times.
+Now try FRAMES = 1, which hides the neighbours, or hidden=(), which leaves one linear map: 8.95 dB, both times.
 Now try LEVEL = 5: 12.5 dB, where Wiener's filter reaches 10.1, and 12.05 with a memory.
 """
 
@@ -26,9 +26,9 @@ sys.path.append(str(Path(__file__).parent))
 from sound import RATE, istft, neighbours, publish, read_folder, resample, snr, stft, wiener
 
 FIGURE = Path(__file__).parent / "figures" / "09_speech.png"
-BAR, MARGIN = 9.0, 1.5  # dB that the SNR must reach, and by which it must exceed that of Wiener's filter
+BAR, MARGIN = 9.0, 1.5  # dB: the least SNR, and the least gain on Wiener's filter
 LEVEL, FRAMES = 0, 5  # dB: the SNR of the noisy voice; neighbours in time that the network sees together: 64 ms
-RATES = 7000, 8000, 9000  # Hz: each sentence is heard faster and higher, as it is, and slower and lower
+RATES = 7000, 8000, 9000  # Hz: each sentence is learned faster and higher, as it is, and slower and lower
 
 
 def noise(x, rng):
@@ -65,10 +65,10 @@ def main(path=FIGURE, epochs=20, argv=sys.argv[1:] if __name__ == "__main__" els
     tries = noisy, wiener(noisy, std), wiener(noisy, std, memory=0.9), denoise(dae, noisy, unit)
     before, plain, memory, after = (snr(clean, x) for x in tries)
     bar, seconds = max(BAR, plain + MARGIN), time.perf_counter() - started
-    print(f"SNR of a sentence never heard before, in dB ({seconds:.0f} s, {npae.backend_name()} backend)")
+    print(f"SNR of the held-out sentence, in dB ({seconds:.0f} s, {npae.backend_name()} backend)")
     print(f"  under white noise          {before:5.2f}")
-    print(f"  Wiener, told the noise     {plain:5.2f}")
-    print(f"  the same, with a memory    {memory:5.2f}")
+    print(f"  Wiener's filter            {plain:5.2f}")
+    print(f"  the same with a memory     {memory:5.2f}")
     print(f"  denoising autoencoder      {after:5.2f}" + ("" if folder else f"   (must be at least {bar:.2f})"))
     path = folder / "denoised" / path.name if folder else path
     publish(path, {"clean": clean, "noisy": noisy, "denoised": tries[-1]})

@@ -1,13 +1,13 @@
 """How long an epoch of training takes: npae beside NumPy, PyTorch, JAX and scikit-learn, where they are installed.
 
-Run it: a minute where none of the others is installed, about four minutes with all of them. It prints seconds per
-epoch and how long a reconstruction takes, and draws `figures/benchmark.png`. Name other workloads to measure those;
-`--full` trains on all of MNIST.
+Run it: two minutes where none of the others is installed, about eight minutes with all of them. It prints seconds
+per epoch and seconds per reconstruction, and draws `figures/benchmark.png`. Name workloads to measure only those:
+`python demos/benchmark.py simple wide`. `--full` trains on all of MNIST.
 
-All train the same network with Adam, in float32 on the processor, each as its users would do it quickly. Machines
-are noisy, and the idle threads of one library steal time from another. So every measurement is a process of its
-own, the libraries take turns, the first epoch (which compiles) does not count, and a figure is the median over
-the rounds of each round's median epoch.
+All libraries train the same network with Adam, in float32 on the processor. Each one is used as its users would use
+it for speed. Machines are noisy, and the idle threads of one library take time from another. So every measurement is
+a process of its own, and the libraries take turns. The first epoch, which compiles, does not count. A figure is the
+median over the rounds of each round's median epoch.
 """
 
 import argparse
@@ -38,10 +38,16 @@ WORKLOADS = {  # widths, rows in a batch, standard deviation of the noise that i
     "denoise": (DEEP, 256, 0.5),
     "wide": ((784, 1000, 500, 250, 30, 250, 500, 1000, 784), 256, 0.0),
 }
-DEFAULT = ("simple", "deep", "small-batch", "denoise")
 
 # A library is a function (X, widths, batch, noise) -> (train, reconstruct). `train(epochs)` returns the seconds of
-# each epoch, `reconstruct()` sends all rows of X through the network; it is None where that is not measured.
+# each epoch. `reconstruct()` sends all rows of X through the network; it is None where that is not measured.
+
+
+def label(workload):
+    """Network and batch, as "784-32-784, 256"; a network of more than seven widths is named by its encoder."""
+    widths, batch, noise = WORKLOADS[workload]
+    shown = widths if len(widths) <= 7 else (*widths[: len(widths) // 2 + 1], "...")
+    return "-".join(map(str, shown)) + f", {batch}" + ", noise" * bool(noise)
 
 
 def clocked(action, times):
@@ -53,7 +59,7 @@ def clocked(action, times):
 
 
 def batches(X, size, noise, rng):
-    """What the network is shown and what it must give back, batch by batch in a new order."""
+    """Yield (input, target) for each batch, in a new random order."""
     for rows in np.split(rng.permutation(len(X)), range(size, len(X), size)):
         y = X[rows]
         yield (y + noise * rng.standard_normal(y.shape, np.float32)).clip(0, 1) if noise else y, y
@@ -146,7 +152,7 @@ def with_jax(X, widths, batch, noise):
             (network, moments), (rows, key) = state, rows_and_key
             y = X[rows]
             x = (y + noise * jax.random.normal(key, y.shape)).clip(0, 1) if noise else y
-            grads = jax.grad(bce)(network, x, y)  # nobody asks for the loss, so the compiler leaves it out
+            grads = jax.grad(bce)(network, x, y)  # the loss is not used, so the compiler leaves it out
             updates, moments = adam.update(grads, moments)
             return (optax.apply_updates(network, updates), moments), None
 
@@ -166,11 +172,11 @@ def with_jax(X, widths, batch, noise):
 def with_sklearn(X, widths, batch, noise):
     from sklearn.neural_network import MLPRegressor
 
-    warnings.simplefilter("ignore")  # it remarks that the last batch is smaller
+    warnings.simplefilter("ignore")  # MLPRegressor warns that the last batch is smaller
     model, rng = MLPRegressor(hidden_layer_sizes=widths[1:-1], batch_size=batch), np.random.default_rng(0)
 
     def epoch():
-        for x, y in batches(X, batch, noise, rng) if noise else [(X, X)]:  # of all rows it makes batches itself
+        for x, y in batches(X, batch, noise, rng) if noise else [(X, X)]:  # else it splits X itself
             model.partial_fit(x, y)
 
     return partial(clocked, epoch), None
@@ -218,32 +224,25 @@ def table(title, *rows):
 
 
 def draw(path, title, workloads, seconds):
-    step = 1 / (len(seconds) + 1)  # from bar to bar; a group is 1 wide, with a gap of one bar
-    fig = plots.figure(max(8.2, 1 + 0.37 * len(workloads) / step), 4.2)
-    ax = fig.subplots()
-    for i, (library, column) in enumerate(seconds.items()):
-        places = np.arange(len(workloads)) + (i - (len(seconds) - 1) / 2) * step
-        label = library + " (squared error)" * (library == "scikit-learn")
-        bars = ax.bar(places, column, 0.94 * step, color=LIBRARIES[library][-1], label=label)
-        ax.bar_label(bars, [f"{s:.2f}" if s >= 0.1 else f"{s:.3f}" for s in column], fontsize=7, padding=2)
-    low, high = np.min(list(seconds.values())), np.max(list(seconds.values()))
-    if high > 30 * low:
-        ax.set(yscale="log", ylim=(low / 2, high * 1.6))
-        ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_xticks(range(len(workloads)), workloads)
-    ax.tick_params(axis="x", length=0)
-    ax.set_ylabel("seconds per epoch (less is better)")
-    ax.spines[["top", "right"]].set_visible(False)
-    fig.legend(loc="outside lower center", ncols=len(seconds), frameon=False, fontsize=9)
+    """Bars of seconds {library: one for each workload}: a panel for each workload, each with its own scale from 0."""
+    fig = plots.figure(max(8.2, 2 * len(workloads)), 3.8)
+    for i, (ax, workload) in enumerate(zip(fig.subplots(1, len(workloads), squeeze=False)[0], workloads, strict=True)):
+        for place, (library, column) in enumerate(seconds.items()):
+            bar = ax.bar(place, column[i], 0.9, color=LIBRARIES[library][-1])
+            ax.bar_label(bar, [f"{column[i]:.2f}" if column[i] >= 0.1 else f"{column[i]:.3f}"], fontsize=8, padding=2)
+        plots.style_axes(ax).set_xlabel(label(workload).replace(", ", "\nbatches of ", 1), fontsize=8)
+        ax.spines["left"].set_visible(False)
+        ax.set(xticks=[], yticks=[])
+    names = [library + " (squared error)" * (library == "scikit-learn") for library in seconds]
+    fig.legend(ax.patches, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=9)
     fig.suptitle(title, fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path)
-    print(f"wrote {path}")
+    plots.save(fig, path)
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    named = "; ".join(f"{workload} ({label(workload)})" for workload in WORKLOADS)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=named)
     parser.add_argument("--full", action="store_true", help="all 60,000 images of MNIST, not the bundled 10,000")
     parser.add_argument("--compile", action="store_true", help="torch.compile as well, which takes a while")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each library (%(default)s)")
@@ -253,14 +252,14 @@ def main(argv=None):
         print(json.dumps(measure(*args.one, args.full)))
         return 0
     if unknown := set(args.workloads) - set(WORKLOADS):
-        parser.error(f"expected WORKLOAD among {', '.join(WORKLOADS)}, got {', '.join(unknown)}")
+        parser.error(f"expected WORKLOAD among {', '.join(WORKLOADS)}, got {', '.join(unknown)}: choose one of these")
 
     libraries = [n for n in LIBRARIES if args.compile or n != "torch.compile"]
     for library in list(libraries):
         if missing := [module for module in LIBRARIES[library][1] if find_spec(module) is None]:
-            print(f"{library}: left out, {' and '.join(missing)} not installed")
+            print(f"{library}: left out, not installed: {', '.join(missing)}")
             libraries.remove(library)
-    columns = dict.fromkeys(args.workloads or DEFAULT, libraries)
+    columns = dict.fromkeys(args.workloads or WORKLOADS, libraries)
     columns["inference"] = [n for n in libraries if n not in ("torch.compile", "scikit-learn")]
     results = in_turns(columns, args.rounds, args.full)
 
@@ -273,14 +272,14 @@ def main(argv=None):
         f"seconds per training epoch of {what} (less is better); rounds: {args.rounds}",
         ["", *libraries, "fastest peer", "peer / npae"],
         *(
-            [workload, *(f"{seconds[n][i]:.3f}" for n in libraries), peers[i][1], f"{ratios[i]:.2f}"]
+            [label(workload), *(f"{seconds[n][i]:.3f}" for n in libraries), peers[i][1], f"{ratios[i]:.2f}"]
             for i, workload in enumerate(results)
         ),
     )
     if "scikit-learn" in libraries:
         print("  scikit-learn minimises the squared error, the only loss it has; the others binary cross-entropy.")
     table(
-        "reconstruction by the simple network (less is better)",
+        f"reconstruction by {label('simple').split(',')[0]} (less is better)",
         ["", *inference],
         ["one image, microseconds", *(f"{one * 1e6:.1f}" for one, _ in inference.values())],
         ["10,000 images, milliseconds", *(f"{many * 1e3:.2f}" for _, many in inference.values())],
@@ -291,7 +290,10 @@ def main(argv=None):
 
     low, high = (f"{ratio:.2g}" for ratio in (min(ratios), max(ratios)))
     times = low if low == high else f"{low} to {high}"
-    title = f"An epoch of {what} on {cores} cores: the fastest other library takes {times} times as long as npae"
+    title = (
+        f"seconds for an epoch of {what} on {cores} cores, less is better\n"
+        f"(the fastest other library takes {times} times as long as npae)"
+    )
     draw(FIGURE, title, list(results), seconds)
     return 0
 

@@ -1,8 +1,8 @@
-"""The roof over every program: how fast this machine computes, how fast it fetches, and the picture of both.
+"""The roofline: the machine's limits of computing and of loading, and a picture of programs under them.
 
 `peak` keeps all cores busy with fused multiply-adds (x y + z, two operations in one instruction) on numbers that
-never leave the registers: no program computes faster. `bandwidth` copies memory. A program that does I operations
-for each byte it moves makes at most min(peak, bandwidth · I) of them a second: that is the roofline.
+never leave the registers. No program computes faster. `bandwidth` copies memory. A program that does I operations
+for each byte it moves does at most min(peak, bandwidth · I) operations a second. That is the roofline.
 
 Source: Williams, Waterman and Patterson, 2009, "Roofline: an insightful visual performance model for multicore
 architectures", Communications of the ACM 52(4). Read beside it: demos/08_matmul_ladder.py.
@@ -21,12 +21,12 @@ from npae import plots
 from npae.kernels.numba_backend.tile import SHAPE
 
 LANES = SHAPE.bytes // 4  # floats in a vector
-SUMS = SHAPE.vectors * SHAPE.heights[0]  # vectors, as many as a register tile has: none waits for another
+SUMS = SHAPE.vectors * SHAPE.heights[0]  # vectors, as many as in a register tile; they are independent
 
 
 @intrinsic
 def _burn(typing_context, steps):
-    """SUMS vectors, each taken from s to s / 2 + 1 / 2 in every step; a number that depends on all of them."""
+    """Update SUMS vectors by s -> s / 2 + 1 / 2 in every step; return a number that depends on all of them."""
 
     def emit(context, builder, signature, arguments):
         vector, i64 = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
@@ -56,7 +56,7 @@ def burn(steps):
 
 
 def fastest(work, threads, runs=20):
-    """Seconds until `threads` threads have all done work(thread), at best."""
+    """The least seconds, over `runs` runs, in which `threads` threads all finish work(thread)."""
     seconds = []
     for _ in range(runs):
         team = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
@@ -75,7 +75,7 @@ def peak(threads, steps=500_000):
 
 
 def bandwidth(size, threads):
-    """GB/s, read and written, when `threads` cores copy arrays of `size` bytes in all, again and again."""
+    """GB/s, read and written, when `threads` cores repeatedly copy arrays of `size` bytes in all."""
     x = np.ones((threads, size // 4 // threads), np.float32)
     y, times = np.ones_like(x), max(1, 2**28 // size)
 
@@ -87,11 +87,11 @@ def bandwidth(size, threads):
 
 
 def climb(path, rungs, n, threads):
-    """Check and time every rung, print the table, draw the picture; returns the GFLOP/s in the order of the rungs.
+    """Check and time every rung, print the table, draw the picture; return the GFLOP/s in the order of the rungs.
 
-    `rungs` is {name: (multiply, cores, moved)}. multiply(a, b, c) computes on that many cores. `moved` is its model:
-    how many n x n matrices go in all between the caches that a core has to itself and what lies beyond them, so
-    that it does 2 n³ operations on moved · 4 n² bytes.
+    `rungs` is {name: (multiply, cores, moved)}. multiply(a, b, c) computes on that many cores. `moved` is a model: how
+    many n x n matrices move between a core's own caches and the memory beyond them. The rung does 2 n³ operations on
+    moved · 4 n² bytes.
     """
     if n % 4:
         raise ValueError(f"climb expected n to be a multiple of 4, got {n}: choose {n + 4 - n % 4}.")
@@ -102,11 +102,11 @@ def climb(path, rungs, n, threads):
     rungs = rungs | {"NumPy's a @ b": (lambda a, b, c: np.matmul(a, b, out=c), threads, None)}
     for name, (multiply, _, _) in rungs.items():
         c[:] = np.nan
-        multiply(a, b, c)  # compiled here, not while it is timed
+        multiply(a, b, c)  # compile before timing
         errors[name] = np.abs(c - expected).max()
         if not np.allclose(c, expected, rtol=1e-4, atol=1e-6 * n):
             raise SystemExit(f"{name}: up to {errors[name]:.1e} away from NumPy's product, must be near it.")
-        time.sleep(0.2)  # by then the threads of the library before have gone to sleep
+        time.sleep(0.2)  # until the other library's threads are asleep
         highest = max(highest, peak(threads))
         rates[name] = 2 * n**3 / median_seconds(multiply, a, b, c) / 1e9
         print(f"{name}: {rates[name]:.1f} GFLOP/s", file=sys.stderr)
@@ -124,14 +124,14 @@ def climb(path, rungs, n, threads):
 
 
 def aligned(n):
-    """An n x n matrix that begins where a line of the cache does: else a vector may lie on two lines, and cost both."""
+    """An n x n matrix aligned to a cache line; else a vector may lie on two lines, and loading it costs both."""
     numbers = np.empty(n * n + 16, np.float32)
     first = -numbers.ctypes.data % 64 // 4
     return numbers[first : first + n * n].reshape(n, n)
 
 
 def median_seconds(multiply, a, b, c, together=0.7):
-    """Of runs that take so many seconds together, but of three at least."""
+    """The median over runs that take `together` seconds in all, and over at least three."""
     seconds = []
     while len(seconds) < 3 or sum(seconds) < together:
         started = time.perf_counter()
@@ -164,7 +164,7 @@ def draw(path, rungs, n, highest, slopes):
         roof.plot([], [], "o", color=colour, label=name)
     roof.loglog()
     rates = [rate for rate, _, _ in rungs.values()]
-    title = "up: vectors.  right: blocks.  up again: cores, registers"
+    title = "the speed of each rung, below the machine's limit"
     plots.style_axes(roof, title, "operations per byte to or from a core, a model (FLOP/B)", "speed (GFLOP/s)")
     roof.set_ylim(min(rates) / 7, 2 * highest)
     roof.legend(frameon=False, fontsize=8, loc="lower right")

@@ -1,13 +1,16 @@
 """Principal component analysis: the best linear autoencoder, found without training.
 
-Among all ways to squeeze x into k numbers linearly and to return from them, least squared error is reached
-by projecting onto the k directions of largest variance:
-
     z = (x - mean) Vᵀ          x_hat = z V + mean          V (k, d), orthonormal rows
 
-V holds the first right singular vectors of the centred data. A linear autoencoder trained with MSE ends in
-the same subspace, though in no particular basis of it (Baldi and Hornik, 1989, "Neural networks and principal
-component analysis: learning from examples without local minima").
+The rows of V are the first right singular vectors of the centred data, X - mean = U S Vᵀ. Along a unit vector v the
+data have the squared length
+
+    |(X - mean) v|² = sum_j s_j² (v_jᵀ v)²
+
+which is largest for v = v_1, then, among all v orthogonal to v_1, for v_2, and so on. By Pythagoras |x - mean|² =
+|x_hat - mean|² + |x - x_hat|², so the directions that keep the most length leave the least squared error (Eckart and
+Young, 1936). A linear autoencoder trained with MSE ends in the same subspace, in no particular basis of it (Baldi and
+Hornik, 1989, "Neural networks and principal component analysis: learning from examples without local minima").
 """
 
 from __future__ import annotations
@@ -34,8 +37,8 @@ class PCA(Estimator):
     Parameters
     ----------
     n_components : int or None
-        The size k of the code, at most min(n, d); None keeps every direction in which the data vary by more
-        than rounding does.
+        The size k of the code, at most min(n, d). None keeps each direction in which the data vary by more than
+        rounding.
     dtype : float32, float64 or None
         None keeps that of X (float32 for small integers).
 
@@ -45,11 +48,10 @@ class PCA(Estimator):
         V; the largest entry of each row is positive.
     mean_ : array (d,)
     explained_variance_, explained_variance_ratio_ : array (k,)
-        The variance along each component (divided by n - 1), and its share of the whole.
-    n_features_in_ : int
-        d.
+        The variance along each component (divided by n - 1), and its share of the total variance.
+    n_features_in_ : int, equal to d
     feature_names_in_ : array (d,) of str
-        The names of X's columns, where X is a DataFrame that has them.
+        The names of X's columns, if X is a DataFrame with names.
 
     Source: Pearson, 1901, "On lines and planes of closest fit to systems of points in space".
 
@@ -72,47 +74,40 @@ class PCA(Estimator):
         Parameters
         ----------
         sample_weight : array (n,), optional
-            How often each row counts: a weight of 2 is the row given twice, 0 the row left out. With weights w
+            How often each row counts: 2 equals the row given twice, 0 leaves it out. With weights w
 
                 mean = sum w x / sum w,     variance = sum w ((x - mean) vᵀ)² / max(1, sum w - 1)
 
         Raises
         ------
         TypeError, ValueError
-            If X is not a table of finite numbers, n_components not in 1..min(n, d), or sample_weight not n
+            If X is not a table of finite numbers, n_components is not in 1..min(n, d), or sample_weight is not n
             finite numbers >= 0, one of them positive. Rows of weight 0 do not count in n.
         """
         names = column_names(X, "PCA")
         X = as_table(X, "PCA", dtype=None if self.dtype is None else as_dtype(self.dtype, "PCA"))
-        d = X.shape[1]
         w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
         if w is not None:
             X, w = X[w > 0], w[w > 0]
         most = min(X.shape)
         k = most if self.n_components is None else as_count(self.n_components, "PCA", "n_components")
         if k > most:
-            raise ValueError(
-                f"PCA expected n_components <= min(n, d) = {most} for X of shape {X.shape}, got {k}: "
-                "ask for fewer components or pass more data."
-            )
+            raise ValueError(f"PCA expected n_components <= min(n, d) = {most}, got {k}: take fewer or pass more data.")
         n = float(len(X)) if w is None else w.sum()
         with np.errstate(over="ignore", invalid="ignore"):
             mean = check_finite(X.mean(axis=0, dtype=np.float64) if w is None else np.average(X, 0, w), "PCA")
             centred = check_finite((X - mean) if w is None else np.sqrt(w)[:, None] * (X - mean), "PCA")
-            # X - mean = Q R with orthonormal Q, so R alone has the singular values and the V of X - mean.
-            R = np.linalg.qr(centred, mode="r")
-            _, singular_values, V = np.linalg.svd(R, full_matrices=False)
+            R = np.linalg.qr(centred, mode="r")  # centred = Q R with orthonormal Q, so R has its s and V
+            _, s, V = np.linalg.svd(R, full_matrices=False)
             V *= np.sign(V[np.arange(len(V)), np.abs(V).argmax(axis=1)])[:, None]
-            if self.n_components is None:  # beyond the data's own directions V is arbitrary
-                rounding = np.hypot(singular_values[0], np.sqrt(n) * np.linalg.norm(mean)) * np.finfo(np.float64).eps
-                k = max(1, int((singular_values > max(X.shape) * rounding).sum()))
-            variance = check_finite(singular_values**2 / max(1.0, n - 1), "PCA")
-            whole = variance.sum()
-            explained = check_finite(variance[:k].astype(X.dtype), "PCA")
+            if self.n_components is None:  # directions without variance are arbitrary
+                rounding = np.hypot(s[0], np.sqrt(n) * np.linalg.norm(mean)) * np.finfo(np.float64).eps
+                k = max(1, int((s > max(X.shape) * rounding).sum()))
+            variance = s**2 / max(1.0, n - 1)
+            self.explained_variance_ = check_finite(variance[:k].astype(X.dtype), "PCA")
+        self.explained_variance_ratio_ = (variance[:k] / (variance.sum() or 1.0)).astype(X.dtype)
         self.mean_, self.components_ = mean.astype(X.dtype), V[:k].astype(X.dtype)
-        self.explained_variance_ = explained
-        self.explained_variance_ratio_ = (variance[:k] / whole if whole > 0 else np.zeros(k)).astype(X.dtype)
-        self._remember(d, names)
+        self._remember(X.shape[1], names)
         return self
 
     def encode(self, X: ArrayLike) -> Array:
@@ -120,8 +115,7 @@ class PCA(Estimator):
 
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
-        V: Array = self._learned("components_")
-        X = self._table(X)
+        V, X = self._learned("components_"), self._table(X)
         with np.errstate(over="ignore", invalid="ignore"):
             return check_finite((X - self.mean_) @ V.T, "PCA")
 
@@ -136,12 +130,11 @@ class PCA(Estimator):
             return check_finite(Z @ V + self.mean_, "PCA")
 
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
-        """Minus the mean squared reconstruction error of X: higher is better. `y` is ignored.
+        """Minus the mean squared reconstruction error of X: higher is better; `y` is ignored.
 
         `sample_weight` (n,) says how often each row counts in the mean. Raises as `encode` and `fit` do.
         """
-        V: Array = self._learned("components_")
-        X = self._table(X)
+        V, X = self._learned("components_"), self._table(X)
         w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
         with np.errstate(over="ignore", invalid="ignore"):
             squares = np.square((X - self.mean_) @ V.T @ V + self.mean_ - X)

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, Phase, settings
 
 import npae
 
-quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, suppress_health_check=quiet)
+accepted = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, suppress_health_check=accepted)
 settings.register_profile("few", settings.get_profile("ci"), max_examples=20)
-settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=quiet)
+settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=accepted)
 settings.register_profile("first_failure", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -43,5 +43,6 @@ def _same_backend_afterwards():
 def pytest_terminal_summary(terminalreporter):
     if TALLY:
         terminalreporter.section("gradients checked")
-        for kind, (reports, elements, worst) in sorted(TALLY.items()):
-            terminalreporter.write_line(f"{kind:<34} {reports:>7} cases {elements:>9} derivatives, worst {worst:.1e}")
+        for kind, (reports, elements, worst, tolerance) in sorted(TALLY.items()):
+            error = f"worst error {worst:.1e}, tolerance {tolerance:.0e}"
+            terminalreporter.write_line(f"{kind:<34} {reports:>7} cases {elements:>9} derivatives, {error}")

@@ -4,13 +4,14 @@ import copy
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import npae
 
-TALLY = {}  # kind of gradient -> (reports, derivatives, worst error)
+TALLY = {}  # kind of gradient -> (reports, derivatives, worst error, tolerance)
 
 ACTIVATIONS = [npae.ReLU, npae.LeakyReLU, npae.ELU, npae.Sigmoid, npae.Tanh, npae.Identity]
 SMOOTH = [npae.Sigmoid, npae.Tanh, npae.Identity]
@@ -49,6 +50,37 @@ def like(x, elements):
 
 def seeds():
     return st.integers(0, 2**32 - 1)
+
+
+# --- small estimators ------------------------------------------------------------------------------------
+
+X = np.random.default_rng(0).random((60, 3)) @ np.random.default_rng(1).random((3, 6))  # three causes of six columns
+NAMES = ["height", "width", "depth", "mass", "charge", "spin"]
+QUICK = {"hidden": (7,), "latent_dim": 2, "epochs": 2, "batch_size": 16, "random_state": 0}
+UNFITTED = {
+    "AE": lambda: npae.AE(**QUICK),
+    "DAE": lambda: npae.DAE(**QUICK, corruption=npae.MaskingNoise(0.2)),
+    "PCA": lambda: npae.PCA(2),
+}
+each_model = pytest.mark.parametrize("name", UNFITTED)
+
+
+class Frame:
+    """The least that has column names, as a DataFrame does."""
+
+    def __init__(self, table, columns):
+        self.table, self.columns = table, columns
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.table, dtype=dtype)
+
+
+def refuses(call, error, *parts):
+    """Assert that call() raises `error` with a message that has these parts, "expected" and "got"."""
+    with pytest.raises(error) as caught:
+        call()
+    for part in (*parts, "expected", "got"):
+        assert part in str(caught.value), f"{part!r} is not in: {caught.value}"
 
 
 def scatter(network, rng):
@@ -91,9 +123,10 @@ def networks(draw, n_in=None, n_out=None, activations=ACTIVATIONS, max_depth=3):
 def check(model, x, kind, **options):
     """Every derivative of the model, compared; the gradients must be right and no element left out."""
     report = npae.check_gradients(model, x, max_elements=None, verbose=False, **options)
-    reports, elements, worst = TALLY.get(kind, (0, 0, 0.0))
+    reports, elements, worst, _ = TALLY.get(kind, (0, 0, 0.0, 0.0))
     certain = [c.error for c in report.comparisons if c.doubt <= report.tolerance * c.size]
-    TALLY[kind] = reports + 1, elements + sum(c.checked for c in report.comparisons), max(worst, *certain, 0.0)
+    elements += sum(c.checked for c in report.comparisons)
+    TALLY[kind] = reports + 1, elements, max(worst, *certain, 0.0), report.tolerance
     assert report.passed, f"\n{report}"
     assert report.kinks == 0, f"an element lay on a kink\n{report}"
     return report

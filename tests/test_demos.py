@@ -1,4 +1,4 @@
-"""The demos work without a screen, draw their picture, and say so when they miss their figure."""
+"""The demos run without a screen, draw their picture, learn from no test image, and fail if they miss their figure."""
 
 import ast
 import importlib.util
@@ -27,8 +27,39 @@ def load(path):
     return module
 
 
+@pytest.fixture
+def seen(monkeypatch):
+    """The bytes of every row that a model of this test learns from or is validated on."""
+    rows = set()
+    for kind in (npae.AE, npae.PCA):
+
+        def fit(self, X, *args, original=kind.fit, **options):
+            for table in (X, options.get("validation", ())):
+                rows.update(row.tobytes() for row in np.asarray(table))
+            return original(self, X, *args, **options)
+
+        monkeypatch.setattr(kind, "fit", fit)
+    return rows
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that a demo saves; no file is written."""
+    pytest.importorskip("matplotlib")
+    saved = []
+    monkeypatch.setattr("npae.plots.save", lambda fig, path: saved.append(fig))
+    return saved
+
+
+def images_of_the_test_set():
+    """The test images as the demos use them: whole, and as means of 2 x 2 pixels."""
+    X = npae.datasets.digits()[1]
+    halved = X.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196)
+    return {row.tobytes() for table in (X, halved) for row in table}
+
+
 @pytest.mark.parametrize("path", TRAINING, ids=lambda p: p.stem)
-def test_a_demo_that_misses_its_figure_fails_and_still_draws(path, tmp_path, capsys, monkeypatch):
+def test_a_demo_cut_short_fails_still_draws_and_has_seen_no_test_image(path, tmp_path, capsys, monkeypatch, seen):
     pytest.importorskip("matplotlib")
     monkeypatch.delenv("DISPLAY", raising=False)
     picture = tmp_path / "figures" / "picture.png"
@@ -38,6 +69,35 @@ def test_a_demo_that_misses_its_figure_fails_and_still_draws(path, tmp_path, cap
     assert "must be" in out
     if "verbose=True" in path.read_text(encoding="utf-8"):
         assert err.startswith("epoch 1/1")
+    leaked = len(seen & images_of_the_test_set())
+    assert leaked == 0
+    assert len(seen) > 0
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_first_demo_notices_a_flipped_sign_in_backward(sign, figures, monkeypatch):
+    monkeypatch.setattr(npae.Dense, "only_kernels", False)  # the product below is no kernel and cannot be replayed
+    backward = npae.Dense.backward
+    monkeypatch.setattr(npae.Dense, "backward", lambda self, grad_y: sign * backward(self, grad_y))
+    assert load(FOLDER / "01_autoencoder.py").main(epochs=8) == (0 if sign == 1 else 1)
+
+
+def test_the_comparison_with_pca_fails_if_one_size_falls_short(figures):
+    demo = load(FOLDER / "03_pca_vs_autoencoder.py")
+    demo.SIZES, demo.GAP, demo.BELOW = (8, 16), np.inf, 0.2
+    demo.nonlinear = lambda k, epochs: npae.PCA(2 * k)
+    assert demo.main(epochs=1) == 0
+    demo.nonlinear = lambda k, epochs: npae.PCA(2 * k if k == 8 else k)
+    assert demo.main(epochs=1) == 1
+
+
+def test_the_picture_of_losses_marks_the_best_of_each_column(figures):
+    demo = load(FOLDER / "04_losses.py")
+    demo.model = lambda loss, epochs: npae.PCA({"mse": 4, "bce": 16}.get(loss, 2))
+    assert demo.main() == 1
+    (ax,) = figures[0].axes
+    marked = [text.get_position()[1] for text in ax.texts if text.get_weight() == "bold"]
+    assert marked == [ax.get_yticks()[2]] * 3  # the row of BCE, whose model is the best at everything
 
 
 def test_the_gradient_demo_fails_if_a_fault_goes_uncaught(tmp_path, capsys):
@@ -57,20 +117,45 @@ def test_principal_angles_are_those_of_a_turned_plane():
     np.testing.assert_allclose(np.sort(angles(V, W)), [0, 30], atol=1e-6)
 
 
-def test_the_measures_of_the_latent_space_demo_count_what_they_say():
+def test_same_digit_counts_neighbours_with_the_same_label():
     demo = load(FOLDER / "05_latent_space.py")
     Z = np.repeat([[0.0, 0.0], [10.0, 0.0]], 7, axis=0) + np.random.default_rng(0).random((14, 2))
     assert demo.same_digit(Z, np.repeat([3, 4], 7)) == 1
     assert demo.same_digit(Z, np.arange(14)) == 0
-    W = np.zeros((784, 2))
-    W[:196] = 2.0
-    W[196:392] = 1.0
-    ae = npae.AE(encoder=npae.Sequential(npae.Dense(784, 2)), decoder=npae.Sequential(npae.Dense(2, 784)), epochs=0)
-    X = np.zeros((200, 784), np.float32)
-    X[:, :196] = 1
-    X[0, 300] = 1  # ink in half a per cent of the images is none
-    ae.fit(X).encoder_.layers[0].W.value[:] = W
-    assert demo.on_blank(ae, X) == pytest.approx(0.2)
+
+
+def test_coherence_is_one_for_stripes_and_near_zero_for_crossed_stripes_and_speckle():
+    coherence = load(FOLDER / "11_filters.py").coherence
+    row, column = np.mgrid[:28, :28] * np.pi / 4
+    speckle = np.random.default_rng(0).standard_normal((28, 28))
+    images = np.sin(column), np.sin(row), np.sin(row + 2 * column), np.sin(row) + np.sin(column), speckle
+    values = coherence(np.stack(images).reshape(5, 784).T)
+    np.testing.assert_allclose(values[:3], 1, atol=0.02)
+    assert (values[3:] < 0.1).all()
+    np.testing.assert_allclose(coherence(-3 * speckle.reshape(784, 1)), values[4:])
+
+
+def test_the_distance_to_training_counts_the_pixels_that_differ():
+    nearest = load(FOLDER / "06_generate.py").nearest
+    X = np.zeros((2, 784))
+    X[1, :100] = 1
+    images = X.copy()
+    images[0, 50:53] = 1  # three pixels
+    images[1, 0] = 0  # one
+    assert nearest(images, X) == pytest.approx(2)
+
+
+def test_the_benchmark_names_workloads_by_their_network(figures):
+    benchmark = load(FOLDER / "benchmark.py")
+    names = [benchmark.label(workload) for workload in benchmark.WORKLOADS]
+    assert len(set(names)) == len(names)
+    for name, (widths, batch, _) in zip(names, benchmark.WORKLOADS.values(), strict=True):
+        assert name.startswith("-".join(map(str, widths[: len(widths) // 2 + 1])))
+        assert f", {batch}" in name
+    seconds = {"npae": [1.0, 0.02], "NumPy": [2.0, 0.03]}
+    benchmark.draw("benchmark.png", "two workloads", ["simple", "wide"], seconds)
+    heights = [[bar.get_height() for bar in ax.patches] for ax in figures[0].axes]
+    assert heights == [[1, 2], [0.02, 0.03]]
 
 
 def test_the_area_under_the_curve_counts_pairs_in_the_right_order():
@@ -99,7 +184,7 @@ def test_the_anomaly_score_is_the_error_inside_each_erased_square_per_ink():
     assert (erased[0] != erased).any()
 
 
-def test_a_mixture_finds_the_bells_it_was_drawn_from():
+def test_a_mixture_finds_the_components_it_was_drawn_from():
     mixture, rng = load(FOLDER / "mixture.py"), np.random.default_rng(0)
     means, spreads = np.array([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]]), np.array([[1, 0.5], [0.5, 2], [1, 1]])
     true = mixture.Mixture(np.array([0.5, 0.3, 0.2]), means, np.array([np.diag(s**2) for s in spreads]), [])
@@ -113,7 +198,7 @@ def test_a_mixture_finds_the_bells_it_was_drawn_from():
     assert len(found.log_likelihood) == 20
     even = mixture.Mixture(np.array([0.9, 0.1]), np.zeros((2, 1)), np.ones((2, 1, 1)), [])
     terms = mixture.log_terms(even, np.zeros((1, 1)))
-    assert terms[0, 0] - terms[0, 1] == pytest.approx(np.log(9))  # the same bells, of which one is drawn more often
+    assert terms[0, 0] - terms[0, 1] == pytest.approx(np.log(9))  # equal components, one of which is drawn more often
 
 
 def test_a_mixture_of_one_is_the_gaussian_with_the_datas_mean_and_covariance():

@@ -1,7 +1,13 @@
 """Every plot draws what it says on the axes it is given, returns it, and refuses what it cannot draw."""
 
+import inspect
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nonsense import FITTED, NO_PATH, no_choice, no_count, no_real, no_row, no_table, refuses_nonsense
+from nonsense import X as TABLE
 
 import npae
 
@@ -40,6 +46,15 @@ def test_rows_of_images_stand_under_one_another_with_their_names(ax):
     assert (shown(ax)[:, 5] == 0).all()  # paper between
     assert ax.images[0].to_rgba(0.0)[:3] == (1, 1, 1)  # 0 is white, 1 is black
     assert ax.images[0].to_rgba(1.0)[:3] == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("width", "side"), [(1, 1), (64, 8), (784, 28)])
+def test_without_a_shape_rows_are_square_images(width, side):
+    images, (a, b) = np.random.default_rng(1).random((3, width)), plots.figure(4, 6).subplots(2)
+    plots.image_rows({"one": images, "two": images}, a)
+    plots.image_rows({"one": images, "two": images}, b, (side, side))
+    np.testing.assert_array_equal(shown(a), shown(b))
+    np.testing.assert_array_equal(shown(a)[:side, :side], sixteenths(images[0].reshape(side, side)))
 
 
 def test_reconstructions_and_denoising_show_what_the_model_makes_of_images(ae):
@@ -157,7 +172,22 @@ def test_a_picture_is_written_where_it_should_be(ax, tmp_path, capsys):
 
 
 REFUSED = {
-    "images of another shape": (lambda ae, ax: plots.image_rows({"a": X}, ax, (3, 5)), ValueError, "(n, 15)"),
+    "images of another shape": (
+        lambda ae, ax: plots.image_rows({"a": X}, ax, (3, 5)), ValueError, "image_shape of 20 pixels, got (3, 5)"
+    ),
+    "rows that are not square": (
+        lambda ae, ax: plots.image_rows({"a": X}, ax), ValueError, "image_shape of 20 pixels, got None"
+    ),
+    "reconstructions that are not square": (
+        lambda ae, ax: plots.reconstructions(ae, X, ax), ValueError, "image_shape of 20 pixels, got None"
+    ),
+    "filters that are not square": (
+        lambda ae, ax: plots.filters(ae, ax, [0]), ValueError, "image_shape of 20 pixels, got None"
+    ),
+    "a grid that is not square": (
+        lambda ae, ax: plots.latent_grid(ae, X, ax), ValueError, "image_shape of 20 pixels, got None"
+    ),
+    "rows of two widths": (lambda ae, ax: plots.image_rows({"a": X, "b": X[:, :4]}, ax, SHAPE), ValueError, "(n, 20)"),
     "a code of one number, scattered": (
         lambda ae, ax: plots.latent_scatter(npae.PCA(1).fit(X), X, LABELS, ax), ValueError, "two numbers, got 1"
     ),
@@ -195,3 +225,59 @@ def test_what_cannot_be_drawn_is_refused(case, ae, ax):
     assert piece in str(caught.value)
     assert not ax.images
     assert not ax.collections
+
+
+# --- nonsense, drawn at random -------------------------------------------------------------------------------
+
+FIGURE = plots.figure(4, 3)
+AX, AE = FIGURE.subplots(), FITTED["AE"]
+DRAW = {
+    "image_rows": lambda ax=AX, rows={"a": TABLE}, shape=(2, 3): plots.image_rows(rows, ax, shape),
+    "reconstructions": lambda ax=AX, model=AE, X=TABLE, shape=(2, 3): plots.reconstructions(model, X, ax, shape),
+    "denoising": lambda ax=AX, model=AE, X=TABLE, noisy=TABLE, shape=(2, 3): plots.denoising(
+        model, X, noisy, ax, shape
+    ),
+    "interpolation": lambda ax=AX, model=AE, a=TABLE[0], b=TABLE[1], steps=9, shape=(2, 3): plots.interpolation(
+        model, a, b, ax, steps, shape
+    ),
+    "filters": lambda ax=AX, model=AE, units=(0,), shape=(2, 3): plots.filters(model, ax, units, shape),
+    "code": lambda ax=AX, z=(1.0,): plots.code(z, ax),
+    "latent_scatter": lambda ax=AX, model=AE, X=TABLE, labels=[0, 1] * 6: plots.latent_scatter(model, X, labels, ax),
+    "latent_grid": lambda ax=AX, model=AE, X=TABLE, n=3, shape=(2, 3): plots.latent_grid(model, X, ax, n, shape),
+    "history": lambda ax=AX, model=AE: plots.history(model, ax),
+    "spectrogram": lambda ax=AX, x=TABLE[0], rate=8000: plots.spectrogram(x, ax, rate),
+    "style_axes": lambda ax=AX: plots.style_axes(ax),
+    "figure": lambda width=4, height=3: plots.figure(width, height),
+    "save": lambda fig=FIGURE, path="never-written.png": plots.save(fig, path),
+}
+WRONG = {
+    "ax": no_choice(), "model": no_choice(), "X": no_table(6), "noisy": no_table(6), "shape": no_choice(),
+    "a": no_row(6), "b": no_row(6), "steps": no_count(2), "n": no_count(), "rate": no_real(0, ends=True),
+    "rows": no_table().filter(lambda v: not isinstance(v, dict)) | no_table(6).map(lambda v: {"a": v}),
+    "units": no_count(0).filter(lambda v: not isinstance(v, list | tuple | set | dict | np.ndarray | str | bytes))
+    | st.lists(no_count(0) | st.integers(5), min_size=1, max_size=2) | st.just(()),
+    "z": no_row(), "x": no_row(),
+    "labels": no_table(6), "width": no_real(0, ends=True), "height": no_real(0, ends=True),
+    "fig": no_choice(), "path": NO_PATH | st.sampled_from(["picture", "picture.npz", ""]),
+}  # fmt: skip
+CALLS = {
+    f"plots.{name}({argument}=)": (lambda v, draw=draw, argument=argument: draw(**{argument: v}), WRONG[argument])
+    for name, draw in DRAW.items()
+    for argument in inspect.signature(draw).parameters
+}
+
+
+@pytest.mark.parametrize("name", [name for name in DRAW if name != "save"])
+def test_without_nonsense_it_is_drawn(name):
+    assert DRAW[name]() is AX or name == "figure"
+    AX.clear()
+
+
+@pytest.mark.parametrize("name", CALLS)
+@settings(max_examples=settings().max_examples // 2)  # there are many calls
+@given(data=st.data())
+def test_nonsense_is_refused_in_three_parts_and_draws_nothing(name, data):
+    call, nonsense = CALLS[name]
+    before = len(AX.get_children())
+    refuses_nonsense(call, data.draw(nonsense))
+    assert len(AX.get_children()) == before

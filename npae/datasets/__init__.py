@@ -1,8 +1,8 @@
-"""Real data to learn from: `digits` and `speech`, which ship with the package, and `mnist`, the whole set.
+"""Real data: `digits` and `speech` ship with the package, `mnist` is downloaded.
 
 Example
 -------
->>> [len(sentence) // 8000 for sentence in speech()]                     # seconds
+>>> [len(sentence) // 8000 for sentence in speech()]  # seconds
 [7, 2, 5, 6, 3]
 """
 

@@ -24,35 +24,22 @@ def as_count(value: Any, caller: str, name: str, *, at_least: int = 1) -> int:
     except TypeError:
         number = None
     if number is None:
-        raise TypeError(
-            f"{caller} expected {name} as a whole number, got {value!r} ({type(value).__name__}): pass an int."
-        )
+        raise TypeError(f"{caller} expected {name} as a whole number, got {_shown(value)}: pass an int.")
     if number < at_least:
         raise ValueError(f"{caller} expected {name} >= {at_least}, got {number}: choose a larger number.")
     return number
 
 
 def as_real(
-    value: Any,
-    caller: str,
-    name: str,
-    *,
-    low: float = -np.inf,
-    high: float = np.inf,
-    without: float | None = None,
+    value: Any, caller: str, name: str, *, low: float = -np.inf, high: float = np.inf, without: float | None = None
 ) -> float:
-    """`value` as a finite float in [low, high], the end `without` left out."""
-    if isinstance(value, bool | np.bool_ | str | bytes | complex):
+    """`value` as a finite float in [low, high], excluding the bound `without`."""
+    try:
+        number = None if isinstance(value, bool | np.bool_ | str | bytes | complex) else float(value)
+    except (TypeError, ValueError):
         number = None
-    else:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = None
     if number is None:
-        raise TypeError(
-            f"{caller} expected {name} as a real number, got {value!r} ({type(value).__name__}): pass a float."
-        )
+        raise TypeError(f"{caller} expected {name} as a real number, got {_shown(value)}: pass a float.")
     if not np.isfinite(number) or not low <= number <= high or number == without:
         bounds = f"{'(' if low == without else '['}{low:g}, {high:g}{')' if high in (without, np.inf) else ']'}"
         raise ValueError(f"{caller} expected {name} finite and in {bounds}, got {number!r}: choose a value inside.")
@@ -60,14 +47,14 @@ def as_real(
 
 
 def as_flag(value: Any, caller: str, name: str) -> bool:
-    """`value` as True or False; 1 and 0 will do."""
+    """`value` as True or False; 1 and 0 are accepted."""
     if isinstance(value, bool | np.bool_ | int) and value in (0, 1):
         return bool(value)
-    raise TypeError(f"{caller} expected {name} as True or False, got {value!r} ({type(value).__name__}): pass a bool.")
+    raise TypeError(f"{caller} expected {name} as True or False, got {_shown(value)}: pass a bool.")
 
 
 def as_pair_of(value: Any, caller: str, name: str, what: str, example: str) -> tuple[Any, Any]:
-    """`value` as two things."""
+    """`value` as a pair."""
     if not isinstance(value, tuple | list | np.ndarray) or len(value) != 2:
         raise ValueError(f"{caller} expected {name} as {what}, got {value!r}: pass {example}, for example.")
     first, second = value
@@ -81,34 +68,29 @@ def as_image_shape(value: Any, caller: str) -> tuple[int, int]:
 
 
 def as_path(value: Any, caller: str, name: str = "path") -> str:
-    """`value` as the name of a file."""
+    """`value` as the path of a file."""
     try:
         path = os.fsdecode(value)
     except (TypeError, ValueError):
-        path = None
-    if path is None:
-        raise TypeError(f"{caller} expected {name} as a path, got {value!r}: pass 'model.npz', for example.")
+        raise TypeError(f"{caller} expected {name} as a path, got {value!r}: pass 'model.npz', say.") from None
     if not os.path.basename(path) or "\0" in path or os.path.isdir(path):
-        raise ValueError(
-            f"{caller} expected {name} as the path of a file, got {path!r}: pass 'model.npz', for example."
-        )
+        raise ValueError(f"{caller} expected {name} as the path of a file, got {path!r}: pass 'model.npz', say.")
     return path
 
 
 def as_dtype(value: Any, caller: str) -> np.dtype[Any]:
     """`value` as the dtype float32 or float64."""
-    if isinstance(value, str | type | np.dtype):
-        try:
-            named = np.dtype(value)
-        except (TypeError, ValueError, SyntaxError, Warning):  # not the name of any dtype
-            named = np.dtype(object)
-        if named in (np.dtype(np.float32), np.dtype(np.float64)):
-            return named
-    raise ValueError(f"{caller} expected dtype float32 or float64, got {value!r}: choose one of these.")
+    try:
+        dtype = np.dtype(value) if isinstance(value, str | type | np.dtype) else None
+    except (TypeError, ValueError, SyntaxError, Warning):  # not the name of a dtype
+        dtype = None
+    if dtype is None or dtype not in (np.float32, np.float64):
+        raise ValueError(f"{caller} expected dtype float32 or float64, got {value!r}: choose one of these.")
+    return dtype
 
 
 def as_generator(random_state: RandomState, caller: str) -> np.random.Generator:
-    """The generator that a seed stands for, the generator itself, or a fresh one for None."""
+    """The generator of a seed, the given generator, or a fresh one for None."""
     if isinstance(random_state, np.random.Generator):
         if not hasattr(random_state.bit_generator.seed_seq, "spawn"):
             raise TypeError(
@@ -116,13 +98,12 @@ def as_generator(random_state: RandomState, caller: str) -> np.random.Generator:
                 "without a seed sequence: pass np.random.default_rng(0), for example."
             )
         return random_state
-    if random_state is None:
-        return np.random.default_rng()
-    return np.random.default_rng(as_count(random_state, caller, "random_state", at_least=0))
+    seed = None if random_state is None else as_count(random_state, caller, "random_state", at_least=0)
+    return np.random.default_rng(seed)
 
 
 def resolve(choice: Any, kind: type[T], names: Mapping[str, type[T]], caller: str, name: str) -> T:
-    """An object of `kind`: the given one, or a new one of the class that the name stands for."""
+    """The given object of `kind`, or a new one of the class that the name `choice` stands for."""
     if isinstance(choice, kind):
         return choice
     if isinstance(choice, str) and choice in names:
@@ -137,3 +118,7 @@ def resolve(choice: Any, kind: type[T], names: Mapping[str, type[T]], caller: st
         f"{caller} expected {name} as one of {sorted(names)} or a {kind.__name__} object, got {choice!r}: "
         "choose one of these."
     )
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r} ({type(value).__name__})"

@@ -1,12 +1,12 @@
-"""What AE, DAE and PCA have in common: the verbs of scikit-learn, without scikit-learn.
+"""The base class of AE, DAE and PCA: scikit-learn's conventions, without scikit-learn.
 
-An estimator is a dataclass whose fields are its constructor's arguments. The constructor only stores them, so
-that they can be read, changed and copied (`get_params`, `set_params`, `sklearn.base.clone`, grid search).
-`fit` validates them, learns, and keeps what it has learned in attributes that end in an underscore. `encode`
-is also called `transform`, `decode` `inverse_transform`.
+An estimator is a dataclass whose fields are its constructor's arguments. The constructor only stores them, so that they
+can be read, changed and copied (`get_params`, `set_params`, `sklearn.base.clone`, grid search). `fit` validates them,
+learns, and stores the results in attributes that end in an underscore. `transform` is another name for `encode`,
+`inverse_transform` for `decode`.
 
-scikit-learn is never imported, but in the one hook that only scikit-learn calls; where it is loaded already, its
-settings are honoured and its error for an unfitted model is raised.
+Only `__sklearn_tags__`, which scikit-learn calls, imports scikit-learn. Where it is loaded already, its output setting
+is followed and an unfitted model raises its error.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ Self = TypeVar("Self", bound="Estimator")
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Estimator:
-    """Parameters by name, and everything that follows from `fit`, `encode` and `decode`."""
+    """Parameters by name, and the methods that follow from `fit`, `encode` and `decode`."""
 
-    kinds: ClassVar[dict[str, type[Estimator]]] = {}
+    kinds: ClassVar[dict[str, type[Estimator]]] = {}  # the classes that a file may name
 
     def __init_subclass__(cls) -> None:
-        if cls.__module__.startswith("npae."):  # what a file may name
+        if cls.__module__.startswith("npae."):
             Estimator.kinds[cls.__name__] = cls
 
     def fit(self: Self, X: ArrayLike, y: Any = None) -> Self:
-        """Learn from the rows of X; `y` is ignored."""
+        """Learn from the rows of X (n, d); `y` is ignored."""
         raise NotImplementedError
 
     def encode(self, X: ArrayLike) -> Array:
-        """Codes z of the rows of X."""
+        """The codes z (n, k) of the rows of X (n, d)."""
         raise NotImplementedError
 
     def decode(self, Z: ArrayLike) -> Array:
-        """Reconstructions x_hat from codes."""
+        """The reconstructions x_hat (n, d) from codes (n, k)."""
         raise NotImplementedError
 
     @property
@@ -57,7 +57,7 @@ class Estimator:
 
     @property
     def _dtype(self) -> np.dtype[Any]:
-        """In which a fitted model computes."""
+        """The dtype in which a fitted model computes."""
         raise NotImplementedError
 
     def reconstruct(self, X: ArrayLike) -> Array:
@@ -65,10 +65,10 @@ class Estimator:
         return self.decode(self.encode(X))
 
     def export(self, path: str | os.PathLike[str]) -> None:
-        """Write `encode`, `decode` and `reconstruct` as one Python file that needs NumPy alone.
+        """Write `encode`, `decode` and `reconstruct` as one Python file that needs only NumPy.
 
-        Raises RuntimeError if unfitted, TypeError with layers of your own, TypeError or ValueError if `path` names no
-        file, OSError if it cannot be written.
+        Raises RuntimeError if unfitted, TypeError with custom layers, TypeError or ValueError if `path` is not the path
+        of a file, OSError if it cannot be written.
 
         Example
         -------
@@ -81,11 +81,11 @@ class Estimator:
         raise NotImplementedError
 
     def transform(self, X: ArrayLike) -> Any:
-        """The same as `encode`; a DataFrame where `set_output` asks for one."""
-        Z, output = self.encode(X), output_of(self._output())
-        return (
-            Z if output == "default" else to_dataframe(Z, X, self.get_feature_names_out(), output, type(self).__name__)
-        )
+        """The same as `encode`; a DataFrame if `set_output` asks for one."""
+        Z, output = self.encode(X), output_of(vars(self).get("_sklearn_output_config", {}))
+        if output == "default":
+            return Z
+        return to_dataframe(Z, X, self.get_feature_names_out(), output, type(self).__name__)
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """The same as `decode`."""
@@ -96,9 +96,9 @@ class Estimator:
         return self.fit(X, y, **fit_params).transform(X)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
-        """Names of the code's columns, an object array (k,): "ae0", "ae1", ..., after the class.
+        """The names of the code's columns after the class, an object array (k,): "ae0", "ae1", ...
 
-        Raises RuntimeError if unfitted; ValueError if `input_features` are not the names of the columns of fit.
+        Raises RuntimeError if unfitted, ValueError if `input_features` differ from the column names of fit.
         """
         caller, n = type(self).__name__, self._learned("n_features_in_")
         if input_features is not None:
@@ -118,31 +118,27 @@ class Estimator:
     def set_output(self: Self, *, transform: str | None = None) -> Self:
         """Let `transform` and `fit_transform` return arrays ("default") or DataFrames ("pandas", "polars").
 
-        Their columns are named by `get_feature_names_out`; pandas keeps the index of X. None changes nothing.
-        `encode` and `decode` always return arrays.
+        `get_feature_names_out` names the columns; pandas keeps the index of X. None changes nothing. `encode` and
+        `decode` always return arrays.
 
-        Raises ValueError for another name, ImportError if the library is not installed; nothing has changed then.
+        Raises ValueError for another name, ImportError if the library is not installed.
         """
         if transform is not None:
             library(transform, f"{type(self).__name__}.set_output")
-            self._sklearn_output_config = {**self._output(), "transform": transform}  # the name that `clone` copies
+            self._sklearn_output_config = {"transform": transform}  # the name that `clone` copies
         return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments by name.
-
-        With `deep` also the fields of those that are recipes, such as `optimizer__learning_rate` of an Adam.
-        """
+        """The constructor's arguments by name; with `deep` also their fields, such as `optimizer__learning_rate`."""
         own = {name: getattr(self, name) for name in constructor_defaults(type(self))}
         return with_fields(own) if deep else own
 
     def set_params(self: Self, **params: Any) -> Self:
         """Change constructor arguments by name: `latent_dim=8`, or a field, `optimizer__learning_rate=0.01`.
 
-        A recipe with a changed field is a new recipe: the one that was passed in stays as it is.
+        To change a field makes a new object; the one that was passed in stays unchanged.
 
-        Raises ValueError for a name that the constructor does not have, and what a recipe raises for a value
-        that it cannot take; then nothing is changed.
+        Raises ValueError for an unknown name, or the error of a constructor that refuses a value. Then nothing changes.
         """
         after, unknown = changed(self.get_params(deep=False), params)
         if unknown:
@@ -155,62 +151,48 @@ class Estimator:
         return self
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks before it puts an estimator into a pipeline or a search; only it calls this."""
+        """The properties that scikit-learn reads before it uses an estimator in a pipeline or a search."""
         from sklearn.utils import Tags, TargetTags, TransformerTags
 
-        fixed: Any = getattr(self, "dtype", None)
         kept = ["float32", "float64"]
-        if fixed is not None:
-            with contextlib.suppress(ValueError):  # of a dtype that fit is going to refuse
-                kept = [as_dtype(fixed, type(self).__name__).name]
+        with contextlib.suppress(ValueError):  # None keeps both; fit will refuse other values
+            kept = [as_dtype(getattr(self, "dtype", None), type(self).__name__).name]
         transformer = TransformerTags(preserves_dtype=kept)
         return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=transformer)
 
-    def _output(self) -> dict[str, str]:
-        """What `set_output` was told."""
-        told: dict[str, str] = vars(self).get("_sklearn_output_config", {})
-        return told
-
     def _remember(self, n_features: int, names: Array | None) -> None:
-        """At the end of fit: how many columns X had, and their names if it had any (see `frames`)."""
+        """Store the number of columns of X, and their names if it has any; called at the end of fit."""
         self.n_features_in_ = n_features
-        if names is None:
-            vars(self).pop("feature_names_in_", None)
-        else:
+        vars(self).pop("feature_names_in_", None)
+        if names is not None:
             self.feature_names_in_ = names
 
     def _table(self, X: ArrayLike, *, keep_memmap: bool = False) -> Array:
-        """X as a table with the columns of fit, by name and number, in the model's dtype (see `as_table`)."""
+        """X as a table in the model's dtype, with the names and the number of columns of fit (see `as_table`)."""
         caller = type(self).__name__
         check_names(X, vars(self).get("feature_names_in_"), caller)
         return as_table(X, caller, width=self.n_features_in_, dtype=self._dtype, keep_memmap=keep_memmap)
 
     def _learned(self, attribute: str) -> Any:
-        """What fit has learned under that name.
-
-        Raises RuntimeError if there has been no fit.
-        """
-        try:
-            return self.__dict__[attribute]
-        except KeyError:
-            raise not_fitted(
-                f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X)."
-            ) from None
+        """A fitted attribute; RuntimeError before the first fit."""
+        if attribute not in vars(self):
+            raise not_fitted(f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X).")
+        return vars(self)[attribute]
 
     def _after_load(self) -> None:
         """Recompute derived attributes after loading."""
 
     def __repr__(self) -> str:
-        values = ((name, getattr(self, name), default) for name, default in constructor_defaults(type(self)).items())
-        changed = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
-        return f"{type(self).__name__}({', '.join(changed)})"
+        values = [(name, getattr(self, name), default) for name, default in constructor_defaults(type(self)).items()]
+        given = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
+        return f"{type(self).__name__}({', '.join(given)})"
 
 
 def not_fitted(message: str) -> RuntimeError:
-    """The error of an unfitted model: a RuntimeError, and scikit-learn's NotFittedError where that is loaded."""
-    theirs = getattr(sys.modules.get("sklearn.exceptions"), "NotFittedError", None)
-    if theirs is None:
+    """The error of an unfitted model: a RuntimeError, and also scikit-learn's NotFittedError where that is loaded."""
+    sklearn_error = getattr(sys.modules.get("sklearn.exceptions"), "NotFittedError", None)
+    if sklearn_error is None:
         return RuntimeError(message)
-    members = {"__module__": __name__, "__doc__": theirs.__doc__, "__reduce__": lambda error: (not_fitted, error.args)}
-    error: RuntimeError = type("NotFittedError", (theirs, RuntimeError), members)(message)
+    members = {"__module__": __name__, "__reduce__": lambda error: (not_fitted, error.args)}
+    error: RuntimeError = type("NotFittedError", (sklearn_error, RuntimeError), members)(message)
     return error

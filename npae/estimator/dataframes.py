@@ -1,12 +1,12 @@
-"""DataFrames: the names that a table's columns bring along, and codes as a DataFrame with names of their own.
+"""DataFrames: the names of a table's columns, and codes as a DataFrame with column names of their own.
 
-A network knows columns by their place alone, so the first column must mean the same in every table. Names tell:
+A network identifies columns by position, so a column must mean the same in every table. Names guard that:
 
-    fit(X)           keeps the names of X's columns as `feature_names_in_`
-    transform(X)     refuses columns of other names or in another order, and warns where only one of the two has names
+    fit(X)           keeps the column names of X as `feature_names_in_`
+    transform(X)     raises if the names or their order differ, and warns if only one of the two tables has names
 
-A table has names where it has `columns` and all of them are text, as in pandas and polars. Neither is needed:
-they are loaded when a DataFrame is asked for. The rules and the wording are scikit-learn's.
+A table has names if it has `columns` and all of them are text, as in pandas and polars. Both libraries are optional and
+are imported when a DataFrame is asked for. The rules and messages are scikit-learn's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAMES_SHOWN = 5
 
 
 def column_names(X: Any, caller: str) -> Array | None:
-    """The names of the columns of X, an object array of text; None where it has none.
+    """The names of the columns of X, an object array of text, or None.
 
     Raises TypeError if some columns are named by text and others are not.
 
@@ -37,24 +37,21 @@ def column_names(X: Any, caller: str) -> Array | None:
     >>> print(column_names(np.zeros((3, 2)), "AE"))
     None
     """
-    columns = getattr(X, "columns", None)
-    if columns is None:
-        return None
-    names = np.asarray(columns, dtype=object)
+    names = np.asarray(getattr(X, "columns", ()), dtype=object)
+    kinds = {type(name).__name__ for name in names.flat}
     text = [isinstance(name, str) for name in names.flat]
     if names.ndim != 1 or not any(text):
         return None
     if not all(text):
-        kinds = sorted({type(name).__name__ for name in names})
         raise TypeError(
-            f"{caller} expected columns that are all named by text, or none, got names of types {kinds}. Feature names "
-            "are only supported if all input features have string names: convert them with X.columns.astype(str)."
+            f"{caller} expected columns that are all named by text, or none, got names of types {sorted(kinds)}. "
+            "Feature names are only supported if all input features have string names: use X.columns.astype(str)."
         )
     return names
 
 
 def check_names(X: Any, fitted: Array | None, caller: str, name: str = "X") -> None:
-    """Compare the columns of X with the names that `fit` has seen; a side without names is warned of.
+    """Compare the column names of X with those of fit; warn if only one of the two has names.
 
     Raises ValueError if both have names and these differ.
     """
@@ -75,7 +72,7 @@ def check_names(X: Any, fitted: Array | None, caller: str, name: str = "X") -> N
 
 
 def _warn(message: str) -> None:
-    """Warn at the line outside npae from which the call came."""
+    """Warn at the line outside npae that made the call."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("npae."):
         level, frame = level + 1, frame.f_back
@@ -83,24 +80,22 @@ def _warn(message: str) -> None:
 
 
 def _differences(given: set[str], fitted: set[str]) -> str:
-    """What is in one set and not in the other, a name a line."""
-    unseen, missing = sorted(given - fitted), sorted(fitted - given)
-    if not (unseen or missing):
+    """The names that are in one set only, one a line."""
+    if given == fitted:
         return "Feature names must be in the same order as they were in fit.\n"
     lines = []
-    for title, names in (("unseen at fit time", unseen), ("seen at fit time, yet now missing", missing)):
+    for title, names in (("unseen at fit time", given - fitted), ("seen at fit time, yet now missing", fitted - given)):
         if names:
-            lines += [f"Feature names {title}:", *(f"- {name}" for name in names[:_NAMES_SHOWN])]
+            lines += [f"Feature names {title}:", *(f"- {name}" for name in sorted(names)[:_NAMES_SHOWN])]
             lines += ["- ..."] if len(names) > _NAMES_SHOWN else []
     return "\n".join(lines) + "\n"
 
 
 def output_of(config: Mapping[str, str]) -> str:
-    """What `transform` is to return: as `set_output` says, or else scikit-learn's global setting where it is loaded."""
+    """The output of `transform`: that of `set_output`, or scikit-learn's global setting if scikit-learn is loaded."""
     sklearn = sys.modules.get("sklearn")
-    if "transform" in config or sklearn is None:
-        return config.get("transform", "default")
-    output: str = sklearn.get_config()["transform_output"]
+    everywhere = {} if sklearn is None else {"transform": sklearn.get_config()["transform_output"]}
+    output: str = ({"transform": "default"} | everywhere | dict(config))["transform"]
     return output
 
 
@@ -111,10 +106,8 @@ def library(output: str, caller: str) -> Any:
     """
     if not isinstance(output, str) or output not in OUTPUTS:
         raise ValueError(f"{caller} expected the output as one of {OUTPUTS}, got {output!r}: choose one of these.")
-    if output == "default":
-        return None
     try:
-        return importlib.import_module(output)
+        return None if output == "default" else importlib.import_module(output)
     except ImportError as error:
         raise ImportError(
             f"{caller} expected {output} for its DataFrames, got no such package: "
@@ -123,10 +116,8 @@ def library(output: str, caller: str) -> Any:
 
 
 def to_dataframe(Z: Array, X: Any, names: Array, output: str, caller: str) -> Any:
-    """Z as a DataFrame of the kind `output` with the given column names, and with the index of X where it has one."""
-    frames = library(output, caller)
-    if frames is None:
-        return Z
+    """Z as a DataFrame of the kind `output` with these column names, and the index of X if it has one."""
+    module = library(output, caller)
     if output == "polars":
-        return frames.DataFrame(Z, schema=list(names), orient="row")
-    return frames.DataFrame(Z, columns=names, index=X.index if isinstance(X, frames.DataFrame) else None)
+        return module.DataFrame(Z, schema=list(names), orient="row")
+    return module.DataFrame(Z, columns=names, index=X.index if isinstance(X, module.DataFrame) else None)

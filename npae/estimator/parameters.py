@@ -1,10 +1,11 @@
-"""Recipes: losses, optimizers, schedules and corruptions are dataclasses, so their fields can be read and set by name.
+"""Parameters by name: constructor arguments, and the fields of those that are dataclasses.
 
-    name__field             as in optimizer__learning_rate, for a model with optimizer=Adam(...)
-    name__field__field      as in optimizer__learning_rate__start, if that rate is a Cosine(...)
+Losses, optimizers, schedules and corruptions are frozen dataclasses, called recipes here. Their fields are named
 
-A recipe is never changed: one with another value in a field is a new one, which checks itself as every new one does.
-The two underscores are scikit-learn's, where a grid search names what it tries in this way.
+    name__field             optimizer__learning_rate, for a model with optimizer=Adam(...)
+    name__field__field      optimizer__learning_rate__start, if that rate is a Cosine(...)
+
+as in scikit-learn's grid search. To change a field makes a new recipe, whose constructor checks the value.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 
 def with_fields(values: dict[str, Any]) -> dict[str, Any]:
-    """`values`, and for each of them that is a recipe its fields as name__field, and theirs.
+    """`values`, and the fields of each recipe among them as name__field, at any depth.
 
     Example
     -------
@@ -30,9 +31,7 @@ def with_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed(values: dict[str, Any], changes: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`values` after the changes, a whole recipe before its fields; and the names that nothing has.
-
-    Raises what a recipe raises for a value that it cannot take.
+    """`values` after the changes, a whole recipe before its fields; and the names that do not exist.
 
     Example
     -------
@@ -53,9 +52,7 @@ def changed(values: dict[str, Any], changes: dict[str, Any]) -> tuple[dict[str, 
 
 
 def constructor_defaults(kind: type[Any]) -> dict[str, Any]:
-    """The arguments of a class's constructor by name, each with its default.
-
-    A subclass may have a constructor of its own; what it passes on as **others are those of the class behind it.
+    """The arguments of a class's constructor and their defaults; **others are those of the next class.
 
     Example
     -------
@@ -76,7 +73,7 @@ def constructor_defaults(kind: type[Any]) -> dict[str, Any]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """The fields of a recipe by name; none of anything else."""
+    """The fields of a recipe by name; {} for any other value."""
     if isinstance(value, type) or not dataclasses.is_dataclass(value):
         return {}
     return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}

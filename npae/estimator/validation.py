@@ -16,7 +16,7 @@ from npae.kernels.arrays import Array, ArrayLike, mapped
 
 Numbers = TypeVar("Numbers", float, Array)
 
-_NUMBERS_AT_A_TIME = 2**20  # finiteness is checked in stretches, so that no mask as large as X is made
+_NUMBERS_AT_A_TIME = 2**20  # bounds the memory of the test for finite numbers
 
 
 def as_table(
@@ -28,70 +28,55 @@ def as_table(
     dtype: DTypeLike | None = None,
     keep_memmap: bool = False,
 ) -> Array:
-    """`X` as a C-ordered (n, d) array of finite float32 or float64; the same array where it is one already.
+    """`X` as a C-ordered (n, d) array of finite float32 or float64, without a copy if it is one.
 
-    Lists, integers, booleans, DataFrames and any memory layout are taken. Where `dtype` is None, float32 and
-    float64 stay what they are and other numbers become the smallest of the two that holds them. With `maps_stay` a
-    memory map is checked as if it were converted, a stretch at a time, and returned as it is.
+    With dtype None, float32 and float64 are kept; other numbers become the smaller of the two that holds them. With
+    `keep_memmap` a memory map is checked block by block and returned without conversion.
 
-    Raises
-    ------
-    TypeError
-        If X holds no numbers (strings, objects) or is sparse.
-    ValueError
-        If X is complex, has not two axes, not `width` columns, no rows or columns, or holds NaN or infinity.
+    Raises TypeError if X is sparse or does not hold numbers; ValueError if X is complex, is not 2-D, does not have
+    `width` columns, is empty, or holds NaN or infinity.
     """
-
-    def expected() -> str:
-        return f"{caller} expected {name} of shape (n, {'d' if width is None else width})"
-
+    expected = f"{caller} expected {name} of shape (n, {'d' if width is None else width})"
     raw = as_numbers(X, caller, name)
     if raw.ndim != 2:
         hint = f"flatten each item with {name}.reshape(len({name}), -1)"
         if raw.ndim < 2:
             hint = f"for one row np.reshape({name}, (1, -1)), for one column np.reshape({name}, (-1, 1))"
-        raise ValueError(f"{expected()}, got {raw.shape}. Reshape your data: {hint}.")
-    if 0 in raw.shape:
-        came = f"{raw.shape[raw.shape.index(0)]} {'sample' if len(raw) == 0 else 'feature'}(s) (shape={raw.shape})"
-        raise ValueError(
-            f"{expected()} with at least one row and one column, got {came} while a minimum of 1 is required: "
-            "pass some data."
-        )
+        raise ValueError(f"{expected}, got {raw.shape}. Reshape your data: {hint}.")
+    if raw.size == 0:
+        came = f"0 {'sample' if len(raw) == 0 else 'feature'}(s) (shape={raw.shape}) while a minimum of 1 is required"
+        raise ValueError(f"{expected} with at least one row and one column, got {came}: pass some data.")
     if width is not None and raw.shape[1] != width:
         raise ValueError(
-            f"{expected()}, got {raw.shape}. {name} has {raw.shape[1]} features, but {caller} is expecting {width} "
+            f"{expected}, got {raw.shape}. {name} has {raw.shape[1]} features, but {caller} is expecting {width} "
             f"features as input: give it the {width} columns it was built for."
         )
     wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
     if wanted.kind != "f" or wanted.itemsize not in (4, 8):
         wanted = np.dtype(np.float64)
-    if (keep_memmap and mapped(raw)) or (raw.dtype == wanted and raw.flags.c_contiguous):
-        table = raw
-    else:
-        with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite: refused below
+    table = raw
+    if not (keep_memmap and mapped(raw)):
+        with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite and is refused below
             table = np.ascontiguousarray(raw, dtype=wanted)
     _refuse_non_finite(table, wanted, caller, name)
     return table
 
 
 def as_numbers(x: ArrayLike, caller: str, name: str = "X", *, complex_too: bool = False) -> Array:
-    """`x` as an array of numbers of whatever shape and dtype it has; the complex step needs complex ones.
-
-    Numbers that are Python's own objects become float64.
-    """
+    """`x` as an array of numbers of any shape and dtype; Python objects become float64."""
     if hasattr(x, "toarray"):
         raise TypeError(
             f"{caller} expected {name} as a dense table, got a sparse {type(x).__name__}: pass {name}.toarray()."
         )
-    ma = sys.modules.get("numpy.ma")  # where that is not loaded there are no masked arrays
+    ma = sys.modules.get("numpy.ma")  # not loaded before the first masked array
     if ma is not None and isinstance(x, ma.MaskedArray) and ma.is_masked(x):
         raise ValueError(
-            f"{caller} expected {name} without masked values, got {ma.count_masked(x)} of them: fill them first, with "
-            f"{name}.filled(0) for example, or leave out their rows with np.ma.compress_rows({name})."
+            f"{caller} expected {name} without masked values, got {ma.count_masked(x)} of them: fill them, for example "
+            f"with {name}.filled(0), or leave out their rows with np.ma.compress_rows({name})."
         )
     try:
         raw = np.asarray(x)
-    except ValueError as error:  # rows of different lengths
+    except ValueError as error:
         raise ValueError(
             f"{caller} expected {name} as a rectangular table of numbers, got rows of unequal shape: "
             "give every row the same number of values."
@@ -101,20 +86,17 @@ def as_numbers(x: ArrayLike, caller: str, name: str = "X", *, complex_too: bool 
             f"{caller} expected {name} as real numbers, got dtype {raw.dtype}. Complex data not supported: "
             "pass the real and the imaginary parts as columns of their own."
         )
-    if raw.dtype == object:
-        try:
-            return np.array([_as_float(value) for value in raw.flat], np.float64).reshape(raw.shape)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise TypeError(
-                f"{caller} expected {name} as real numbers, got dtype object ({error}): "
-                f"convert it first, for example with np.asarray({name}, dtype=float)."
-            ) from error
-    if raw.dtype.kind not in "fiubc":
+    if raw.dtype.kind in "fiubc":
+        return raw
+    try:
+        if raw.dtype != object:
+            raise TypeError("no numbers")
+        return np.array([_as_float(value) for value in raw.flat], np.float64).reshape(raw.shape)
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(
-            f"{caller} expected {name} as real numbers, got dtype {raw.dtype}: "
+            f"{caller} expected {name} as real numbers, got dtype {raw.dtype} ({error}): "
             f"convert it first, for example with np.asarray({name}, dtype=float)."
-        )
-    return raw
+        ) from error
 
 
 def _as_float(value: Any) -> float:
@@ -124,12 +106,11 @@ def _as_float(value: Any) -> float:
 
 
 def _refuse_non_finite(table: Array, dtype: np.dtype[Any], caller: str, name: str) -> None:
+    """Raise ValueError at the first number that is not finite in `dtype`."""
     rows = max(1, _NUMBERS_AT_A_TIME // table.shape[1])
     for start in range(0, len(table), rows):
-        numbers = table[start : start + rows]
-        if numbers.dtype != dtype:
-            with np.errstate(over="ignore"):
-                numbers = numbers.astype(dtype)
+        with np.errstate(over="ignore"):
+            numbers = table[start : start + rows].astype(dtype, copy=False)
         good = np.isfinite(numbers)
         if not good.all():
             row, column = np.argwhere(~good)[0]
@@ -140,14 +121,9 @@ def _refuse_non_finite(table: Array, dtype: np.dtype[Any], caller: str, name: st
 
 
 def as_weights(sample_weight: ArrayLike, n: int, caller: str) -> Array:
-    """`sample_weight` as n float64 numbers >= 0, how often each row counts.
+    """`sample_weight` as n float64 numbers >= 0: how often each row counts.
 
-    Raises
-    ------
-    TypeError
-        If they are no numbers.
-    ValueError
-        If they are not of shape (n,), finite, >= 0, or are all zero.
+    Raises TypeError if they are not numbers; ValueError if they are not (n,), finite, >= 0, or if all are zero.
 
     Example
     -------
@@ -157,14 +133,13 @@ def as_weights(sample_weight: ArrayLike, n: int, caller: str) -> Array:
     weights = as_numbers(sample_weight, caller, "sample_weight").astype(np.float64)
     if weights.shape != (n,):
         raise ValueError(
-            f"{caller} expected sample_weight of shape (n,) = ({n},), got {weights.shape}: "
-            "give each row of X one weight."
+            f"{caller} expected sample_weight of shape (n,) = ({n},), got {weights.shape}: pass one weight a row."
         )
     bad = ~(np.isfinite(weights) & (weights >= 0))
     if bad.any():
         raise ValueError(
             f"{caller} expected finite sample_weight >= 0, got {weights[bad][0]} at row {bad.argmax()}: "
-            "give a row that is not to count the weight 0."
+            "give a row that must not count the weight 0."
         )
     with np.errstate(over="ignore"):
         total = weights.sum()
@@ -191,14 +166,11 @@ def normalized_weights(sample_weight: ArrayLike, n: int, caller: str) -> Array:
 
 
 def check_finite(result: Numbers, caller: str) -> Numbers:
-    """The same array or number, once it is known to be finite: data far from those of the fit can overflow.
-
-    Raises RuntimeError if it is not.
-    """
+    """The same array or number; RuntimeError if it is not finite, as after an overflow far from the fitted data."""
     total = np.add.reduce(result, axis=None) if isinstance(result, np.ndarray) else result
-    if not (math.isfinite(total) or np.isfinite(result).all()):  # the sum is quicker, and may overflow
+    if not (math.isfinite(total) or np.isfinite(result).all()):  # the sum is faster, but may overflow
         raise RuntimeError(
-            f"{caller} expected numbers within the range of its dtype, got some beyond it on the way: "
+            f"{caller} expected numbers within the range of its dtype, got an overflow: "
             "scale the data, to around [0, 1] or unit variance, before the fit and after it."
         )
     return result
@@ -220,7 +192,7 @@ def as_pair(a: ArrayLike, b: ArrayLike, caller: str) -> tuple[Array, Array]:
 def check_range(target: Array, high: float, caller: str) -> None:
     """Raise ValueError if a target is not in [0, high]."""
     lowest, highest = target.min(), target.max()
-    if not (lowest >= 0 and highest <= high):  # so written that NaN fails as well
+    if not (lowest >= 0 and highest <= high):  # NaN fails as well
         raise ValueError(
             f"{caller} expected targets in [0, {high:g}], got values from {lowest:g} to {highest:g}: "
             "rescale the data, or use MSE, which takes any real values."
@@ -228,30 +200,30 @@ def check_range(target: Array, high: float, caller: str) -> None:
 
 
 def as_input(x: ArrayLike, caller: str, *, width: int | None = None, dtype: DTypeLike | None = None) -> Array:
-    """`x` as a batch (n, width) for a layer, in the layer's dtype; complex passes, for the complex step."""
+    """`x` as a batch (n, width) in the layer's dtype; complex numbers pass, for the complex step."""
     batch = as_numbers(x, caller, "x", complex_too=True)
     if batch.ndim != 2 or (width is not None and batch.shape[1] != width):
         raise ValueError(
             f"{caller} expected x of shape (n, {'d' if width is None else width}), got {batch.shape}: "
-            "pass a batch of rows, one row an example."
+            "pass a batch, one example a row."
         )
     if batch.dtype.kind == "c":
         return batch
     return batch.astype(np.result_type(batch, np.float32) if dtype is None else dtype, copy=False)
 
 
-def as_gradient(grad_y: ArrayLike, memory: Array | None, caller: str, width: int | None = None) -> tuple[Array, Array]:
-    """What a layer's forward kept, and grad_y (n, width) in its dtype, once it is known to belong to it.
+def as_gradient(grad_y: ArrayLike, kept: Array | None, caller: str, width: int | None = None) -> tuple[Array, Array]:
+    """The array that a layer's forward kept, and grad_y (n, width) in its dtype.
 
-    Raises RuntimeError if forward has kept nothing, ValueError if grad_y is not of that batch.
+    Raises RuntimeError if forward kept nothing, ValueError if grad_y does not belong to the same batch.
     """
-    if memory is None:
+    if kept is None:
         raise RuntimeError(f"{caller}.backward expected a forward pass before it, got none: call forward(x) first.")
-    shape = (memory.shape[0], memory.shape[1] if width is None else width)
-    grad = as_numbers(grad_y, f"{caller}.backward", "grad_y", complex_too=memory.dtype.kind == "c")
+    shape = (kept.shape[0], kept.shape[1] if width is None else width)
+    grad = as_numbers(grad_y, f"{caller}.backward", "grad_y", complex_too=kept.dtype.kind == "c")
     if grad.shape != shape:
         raise ValueError(
             f"{caller}.backward expected grad_y of shape {shape}, got {grad.shape}: "
-            "pass the gradient of what the last forward returned."
+            "pass the gradient by the output of the last forward."
         )
-    return memory, grad.astype(memory.dtype, copy=False)
+    return kept, grad.astype(kept.dtype, copy=False)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sized
 from itertools import chain
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,28 +39,13 @@ def take(x: Array, rows: Indices) -> Array:
     return batch
 
 
-class Batches(Protocol):
-    """The data of a fit: width and dtype of the rows, and the number of batches in an epoch (None if unknown)."""
-
-    width: int
-    dtype: np.dtype[Any]
-    steps: int | None
-
-    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Array, Array | None]]:
-        """The batches of one epoch and the weights of their rows. `rows` turns a batch into x."""
-
-    def rows(self, batch: Array) -> Array:
-        """x (n, width) of a batch. It works in kernels alone, so that it can be part of a recorded step."""
-
-    def example(self) -> Array:
-        """The first row or rows, to try the network on."""
-
-
 class TableBatches:
     """Shuffled rows of an array or a memory map.
 
     A batch is a vector of row numbers, and the step itself fetches the rows. If the table has another dtype or order
     than the network needs, a batch is the converted rows.
+
+    `width` and `dtype` are those of x, `steps` is the number of batches in an epoch (None if unknown).
     """
 
     def __init__(self, X: Array, batch_size: int, weight: Array | None, dtype: np.dtype[Any]) -> None:
@@ -71,14 +56,17 @@ class TableBatches:
         self.convert = X.dtype != dtype or not X.flags.c_contiguous
 
     def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Array, Array | None]]:
+        """The batches of one epoch, and the weights of their rows. `rows` turns a batch into x."""
         for rows in shuffled_batches(len(self.X), self.batch_size, self.block, rng):
             weight = None if self.weight is None else self.weight[rows]
             yield (self.X[rows].astype(self.dtype) if self.convert else rows), weight
 
     def rows(self, batch: Array) -> Array:
+        """x (n, width) of a batch. It works in kernels alone, so that it can be part of a recorded step."""
         return batch if self.convert else take(self.X, batch)
 
     def example(self) -> Array:
+        """A row or rows, to try the network on."""
         return self.X[:1].astype(self.dtype)
 
 
@@ -118,6 +106,9 @@ class StreamBatches:
             x = as_table(batch, self.caller, name=f"batch {number}", **spec)
             self.loss.check_target(x)
             yield x
+
+
+Batches: TypeAlias = "TableBatches | StreamBatches"
 
 
 def as_batches(

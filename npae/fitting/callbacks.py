@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,26 +15,13 @@ Callback: TypeAlias = "Callable[[Any, int, dict[str, float]], object]"
 """Called as callback(model, epoch, logs). True ends training."""
 
 
-class Checkpoint(Protocol):
-    """Saves the model every few epochs."""
-
-    def check(self, model: Any) -> None:
-        """Raise TypeError if the model cannot be saved."""
-
-    def after_epoch(self, model: Any, epoch: int) -> None:
-        """Save the model if it is this epoch's turn."""
-
-    def at_end(self, model: Any, epoch: int, *, always: bool) -> None:
-        """Save the model unless the file already holds it."""
-
-
 @dataclass
 class CallbackList:
     """The file is written before the callbacks run, so it holds the epoch that a callback is told of."""
 
     model: Any
     progress: Progress
-    checkpoint: Checkpoint | None
+    checkpoint: Any  # a storage.Checkpoint, or None
     callbacks: list[Callback]
 
     def after_epoch(self, history: History) -> bool:

@@ -19,7 +19,7 @@ from npae.estimator.arguments import as_count, as_dtype, as_flag, as_generator, 
 from npae.estimator.dataframes import check_names, column_names
 from npae.estimator.validation import as_table
 from npae.fitting.batches import Batches, as_batches
-from npae.fitting.callbacks import Callback, CallbackList, Checkpoint, as_callbacks
+from npae.fitting.callbacks import Callback, CallbackList, as_callbacks
 from npae.fitting.history import TrainingState
 from npae.fitting.networks import build_network
 from npae.fitting.prediction import evaluate
@@ -44,7 +44,7 @@ class Plan:
     validation: Array | None
     patience: int | None
     callbacks: list[Callback]
-    checkpoint: Checkpoint | None
+    checkpoint: Any  # a storage.Checkpoint, or None
     verbose: bool | None
     previous: TrainingState | None  # a copy of the training to resume
     done: int  # epochs of the previous training
@@ -61,7 +61,7 @@ def check_fit(
     resume: Any = False,
     validation: Any = None,
     callbacks: Any = (),
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Any = None,
 ) -> Plan:
     """Check all arguments of the model and of fit. Change nothing; raise TypeError or ValueError.
 

@@ -1,4 +1,4 @@
-"""One line that tells how training goes, on a terminal; silence elsewhere, unless asked."""
+"""A progress line on a terminal; nothing elsewhere, unless asked for."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import time
 class Progress:
     """Writes `epoch 3/20  loss 0.0931  validation 0.0942  1.2 s  20 s left` to standard error.
 
-    On a terminal the line is rewritten in place; elsewhere, with `verbose=True`, each epoch is a line.
+    A terminal shows one line, rewritten after each epoch. Elsewhere each epoch is a line, with `verbose=True` only.
 
     Parameters
     ----------
     epochs : int
-        How many there will be.
+        The last epoch.
     verbose : bool or None
-        True writes, False does not, None writes only where standard error is a terminal.
+        True writes, False does not, None writes if standard error is a terminal.
     before : int
-        How many epochs had been done before.
+        The number of epochs that earlier fits have done.
     """
 
     def __init__(self, epochs: int, verbose: bool | None = None, before: int = 0) -> None:
@@ -28,25 +28,19 @@ class Progress:
         self.started = time.perf_counter()
 
     def epoch(self, done: int, loss: float, validation_loss: float | None) -> None:
-        """Report that epoch number `done` (from 1) is over."""
-        if not self.on:
-            return
+        """Report the end of epoch `done`, counted from 1."""
         seconds = time.perf_counter() - self.started
         left = seconds / (done - self.before) * (self.epochs - done)
         validation = "" if validation_loss is None else f"  validation {validation_loss:.4g}"
-        self._write(
-            f"epoch {done}/{self.epochs}  loss {loss:.4g}{validation}  {seconds:.1f} s  {left:.0f} s left",
-            last=done == self.epochs,
-        )
+        line = f"epoch {done}/{self.epochs}  loss {loss:.4g}{validation}  {seconds:.1f} s  {left:.0f} s left"
+        self._write(line, last=done == self.epochs)
 
     def stopped(self, reason: str) -> None:
         """Report that training ended early."""
-        if self.on:
-            self._write(reason, last=True)
+        self._write(reason, last=True)
 
     def _write(self, line: str, last: bool) -> None:
-        if self.terminal:
-            sys.stderr.write("\r\x1b[K" + line + ("\n" if last else ""))
-        else:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        if self.on:
+            start, end = ("\r\x1b[K", "\n" if last else "") if self.terminal else ("", "\n")
+            sys.stderr.write(start + line + end)
+            sys.stderr.flush()

@@ -1,20 +1,20 @@
 """The kernels compiled by numba, on all cores: a twin for each `@kernel` of npae, registered by name in `TWINS`.
 
     products      dense, matmul                     tile          the innermost loop of a product, as LLVM instructions
-    sums          column_sums                       packing       operands copied to where a tile reads them fast
-    copies        take, copy                        exponential   exp without a call, so that loops become vectors
-    activations   relu, sigmoid, tanh, ...          elementwise   how loops over single elements are cut into tasks
-    losses        mse, bce, ssim_map                scratch       memory of a task
+    sums          column_sums                       packing       copies of b that a tile reads fast
+    copies        take, copy                        exponential   exp without a call, so that loops are vectorised
+    activations   relu, sigmoid, tanh, ...          elementwise   element-wise loops in blocks
+    losses        mse, bce, ssim_map                scratch       temporary arrays on the stack
     optimizers    sgd, adam                         twins         the registry, and checks of arrays
-    noise         gaussian_noise, masking_noise     compile       how a function becomes machine code
+    noise         gaussian_noise, masking_noise     compile       from a Python function to machine code
 
-    parallel      loops shared among threads, and recordings that replay a training step
+    parallel      parallel loops, and recordings that replay a training step
     pool          the threads
-    atomics       atomic words and locks, which threads need and numba does not offer
+    atomics       atomic words and locks
 
-The same bits come out for any number of threads: task count and size do not depend on it, and sums are taken within a
-task in order, then over the tasks in order. This folder is all that imports numba; `npae.kernels` imports it when first
-needed.
+The bits of a result do not depend on the number of threads. Task count and size do not depend on it, each task sums in
+order, and the sums of the tasks are added in order. Only this folder imports numba. `npae.kernels` imports it on first
+use.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ name = "numba"
 
 
 def describe() -> dict[str, Any]:
-    """What `backend_info` adds to the name."""
+    """The entries of `backend_info` besides the backend and how it was chosen."""
     processor, _ = tile.host()
     shape = tile.SHAPE
     return {
@@ -50,4 +50,5 @@ def describe() -> dict[str, Any]:
 
 
 def after_fork() -> None:
+    """Forget the threads of the parent process."""
     pool.reset()

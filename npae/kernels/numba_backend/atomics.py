@@ -1,10 +1,10 @@
-"""Single instructions that threads need and numba does not offer: atomic words, locks, and the processor's mode.
+"""Instructions that threads need and numba does not offer: atomic words, locks, and the floating-point mode.
 
-Addresses are whole numbers. A word is 8 bytes. `load` and `store` order what stands around them (acquire and release);
-`add`, `exchange` and `compare_and_swap` read and write in one step that no other thread can come between.
+Addresses are integers. A word is 8 bytes. `load` has acquire order and `store` has release order. `add`, `exchange` and
+`compare_and_swap` read and write a word in one atomic step.
 
-The locks are CPython's own (`PyThread_allocate_lock` and its relatives): whatever the platform sleeps on, reached from
-compiled code, which holds no interpreter lock and hears no signal.
+The locks are CPython's own (`PyThread_allocate_lock` and its relatives). Compiled code calls them without the GIL, and
+Python handles no signal meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-DENORMALS_ARE_ZERO = 0x8040  # bits of an x86 processor's control word: results and operands below the normal are zero
+DENORMALS_ARE_ZERO = 0x8040  # bits of the control word MXCSR: flush-to-zero (results), denormals-are-zero (operands)
 
 WORD, BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
 BODY_TYPE = ir.FunctionType(ir.VoidType(), [BYTES, WORD])  # body(closure, task)
@@ -25,6 +25,8 @@ BODY_TYPE = ir.FunctionType(ir.VoidType(), [BYTES, WORD])  # body(closure, task)
 
 @intrinsic
 def load(typing_context, address):
+    """Read a word."""
+
     def emit(context, builder, signature, arguments):
         return builder.load_atomic(builder.inttoptr(arguments[0], WORD.as_pointer()), "acquire", 8)
 
@@ -33,6 +35,8 @@ def load(typing_context, address):
 
 @intrinsic
 def store(typing_context, address, value):
+    """Write a word."""
+
     def emit(context, builder, signature, arguments):
         builder.store_atomic(arguments[1], builder.inttoptr(arguments[0], WORD.as_pointer()), "release", 8)
         return context.get_dummy_value()
@@ -42,7 +46,7 @@ def store(typing_context, address, value):
 
 @intrinsic
 def add(typing_context, address, value):
-    """Add to a word; returns what it was before."""
+    """Add to a word; return its old value."""
 
     def emit(context, builder, signature, arguments):
         return builder.atomic_rmw("add", builder.inttoptr(arguments[0], WORD.as_pointer()), arguments[1], "acq_rel")
@@ -52,7 +56,7 @@ def add(typing_context, address, value):
 
 @intrinsic
 def exchange(typing_context, address, value):
-    """Write a word before anything that comes after is read; returns what it was before."""
+    """Write a word, and return its old value. Later loads cannot move before this write."""
 
     def emit(context, builder, signature, arguments):
         return builder.atomic_rmw("xchg", builder.inttoptr(arguments[0], WORD.as_pointer()), arguments[1], "seq_cst")
@@ -62,7 +66,7 @@ def exchange(typing_context, address, value):
 
 @intrinsic
 def compare_and_swap(typing_context, address, old, new):
-    """Replace `old` by `new` and say True, or if the word is not `old` do nothing and say False."""
+    """Write `new` and return True if the word is `old`, else return False."""
 
     def emit(context, builder, signature, arguments):
         word = builder.inttoptr(arguments[0], WORD.as_pointer())
@@ -73,7 +77,7 @@ def compare_and_swap(typing_context, address, old, new):
 
 @intrinsic
 def pause(typing_context):
-    """Tell the processor that this is a waiting loop, where there is an instruction for it."""
+    """Tell the processor that this loop spins, if it has an instruction for that."""
 
     def emit(context, builder, signature, arguments):
         if X86:
@@ -86,7 +90,7 @@ def pause(typing_context):
 
 @intrinsic
 def call(typing_context, body, closure, task):
-    """body(closure, task), both given by address."""
+    """Call the compiled function at the address `body`: body(closure, task)."""
 
     def emit(context, builder, signature, arguments):
         body = builder.inttoptr(arguments[0], BODY_TYPE.as_pointer())
@@ -101,7 +105,7 @@ def call(typing_context, body, closure, task):
 
 @intrinsic
 def new_lock(typing_context):
-    """The address of a new lock, open; 0 if there is no memory for it."""
+    """The address of a new, unlocked lock; 0 if there is no memory for it."""
 
     def emit(context, builder, signature, arguments):
         return builder.ptrtoint(_python(builder, "PyThread_allocate_lock", BYTES), WORD)
@@ -111,7 +115,7 @@ def new_lock(typing_context):
 
 @intrinsic
 def acquire(typing_context, lock):
-    """Close the lock; sleep until it is open."""
+    """Lock; sleep until the lock is free."""
 
     def emit(context, builder, signature, arguments):
         wait = ir.IntType(32)(1)
@@ -123,7 +127,7 @@ def acquire(typing_context, lock):
 
 @intrinsic
 def release(typing_context, lock):
-    """Open the lock, which is closed; any thread may."""
+    """Unlock. Any thread may do this."""
 
     def emit(context, builder, signature, arguments):
         _python(builder, "PyThread_release_lock", ir.VoidType(), builder.inttoptr(arguments[0], BYTES))
@@ -133,19 +137,20 @@ def release(typing_context, lock):
 
 
 def _python(builder, name, result, *arguments):
+    """Call a function of CPython's C API."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
-# --- numbers too small to be normal ---------------------------------------------------------------------------
+# --- denormal numbers -----------------------------------------------------------------------------------------
 
 
 @intrinsic
 def flush_denormals(typing_context):
-    """From here on numbers too small to be normal (below 1e-38 in float32) are zero; returns the mode until now.
+    """Treat denormal numbers (below 1e-38 in float32) as zero from now on; return the mode until now.
 
-    They stand for nothing here, but processors of Intel's take a hundred times as long for each: Adam's means of a
-    weight that has stopped to learn decay into them and stay there.
+    Some processors take a hundred times as long for each denormal number. Adam's moments of a weight that no longer
+    receives a gradient decay into this range, and would stay there.
     """
 
     def emit(context, builder, signature, arguments):
@@ -163,7 +168,7 @@ def flush_denormals(typing_context):
 
 @intrinsic
 def restore_mode(typing_context, mode):
-    """The mode that `flush_denormals` returned."""
+    """Restore the mode that `flush_denormals` returned."""
 
     def emit(context, builder, signature, arguments):
         if X86:
@@ -176,5 +181,6 @@ def restore_mode(typing_context, mode):
 
 
 def _control(builder, name, word):
+    """Store or load the control word MXCSR."""
     kind = ir.FunctionType(ir.VoidType(), [BYTES])
     builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [builder.bitcast(word, BYTES)])

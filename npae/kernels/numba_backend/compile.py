@@ -1,17 +1,17 @@
-"""How a Python function becomes machine code, and of what types its arguments are.
+"""Compilation: how a Python function becomes machine code, and the types of its arguments.
 
-Two decorators. `inner` is for the functions that compiled code calls. `Kernel` is for those that Python calls:
-it is given the types of its arguments, so that one compilation serves arrays of every layout, writable or not,
-and it compiles for a dtype when that dtype is first asked for.
+`inner` compiles the functions that only compiled code calls. `Kernel` compiles those that Python calls, once for each
+dtype, when that dtype first occurs. It declares the types of the arguments, so that one compilation serves arrays of
+every layout, writable or not:
 
     @Kernel(matrix, matrix, vector_out, integer)
-    def _example(context, a, b, total, n): ...
+    def example_loop(context, a, b, out, n): ...
 
-    _example[np.dtype(np.float32)](context, a, b, total, n)
+    example_loop[np.dtype(np.float32)](context, a, b, out, n)
 
-What is compiled is kept in `__pycache__` for the next process, or where that cannot be written in the user's own
-cache folder, or nowhere. It is used again only if no file of this folder has changed since: kernels are made of
-functions from several.
+The machine code is cached on disk for the next process: in `__pycache__`, or in the user's cache folder if
+`__pycache__` is not writable, or not at all. A kernel is built from functions of several files, so a change of any file
+in this folder invalidates the cache.
 """
 
 from __future__ import annotations
@@ -30,93 +30,95 @@ if numba.config.DISABLE_JIT:
     raise ImportError("numba compiles nothing while NUMBA_DISABLE_JIT is set; unset it")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Argument = Callable[[Any], Any]  # the numba type of an argument, given that of the numbers
+Argument = Callable[[Any], Any]  # from the dtype of the arrays to the numba type of an argument
 
 OPTIONS: dict[str, Any] = {
-    "nogil": True,  # other Python threads run on
+    "nogil": True,  # other Python threads can run meanwhile
     "error_model": "numpy",  # 1 / 0 is infinity
-    "fastmath": {"contract"},  # a·b + c may be fused; NaN and infinity stay what they are
+    "fastmath": {"contract"},  # a·b + c may be fused; NaN and infinity follow IEEE 754
 }
-SOURCES = hashlib.blake2b(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
+SOURCE_DIGEST = hashlib.blake2b(
+    b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
 INNER_OPTIONS: dict[str, Any] = OPTIONS | {
-    "no_cpython_wrapper": True,  # Python does not call it
+    "no_cpython_wrapper": True,  # Python never calls it
     "no_cfunc_wrapper": True,
-    "forceinline": True,  # else the process that compiles it may run another copy than those that load it: other bits
+    "forceinline": True,  # else LLVM may optimise two copies differently, and the cache may hold other bits
 }
 
 
 def matrix(real: Any) -> Any:
-    """(n, m) with any strides, read only."""
+    """(n, m) with any strides, read-only."""
     return types.Array(real, 2, "A", readonly=True)
 
 
 def matrix_out(real: Any) -> Any:
-    """(n, m) with any strides, to be written."""
+    """(n, m) with any strides, writable."""
     return types.Array(real, 2, "A")
 
 
 def vector(real: Any) -> Any:
-    """(n,) contiguous, read only: any contiguous array, flat."""
+    """(n,) contiguous, read-only: any contiguous array, flattened."""
     return types.Array(real, 1, "C", readonly=True)
 
 
 def vector_out(real: Any) -> Any:
-    """(n,) contiguous, to be written."""
+    """(n,) contiguous, writable."""
     return types.Array(real, 1, "C")
 
 
 def integers(real: Any) -> Any:
-    """(n,) of int64, read only."""
+    """(n,) of int64, read-only."""
     return types.Array(types.int64, 1, "C", readonly=True)
 
 
 def words(real: Any) -> Any:
-    """(n,) of uint64, read only."""
+    """(n,) of uint64, read-only."""
     return types.Array(types.uint64, 1, "C", readonly=True)
 
 
 def doubles(real: Any) -> Any:
-    """(n,) of float64, to be written."""
+    """(n,) of float64, writable."""
     return types.Array(types.float64, 1, "C")
 
 
 def double_out(real: Any) -> Any:
-    """() of float64, to be written."""
+    """() of float64, writable."""
     return types.Array(types.float64, 0, "C")
 
 
-def number(real: Any) -> Any:
+def scalar(real: Any) -> Any:
     """A number of the arrays' dtype."""
     return real
 
 
 def double(real: Any) -> Any:
-    """A number in float64, whatever the dtype of the arrays."""
+    """A float64 number."""
     return types.float64
 
 
 def integer(real: Any) -> Any:
-    """A whole number."""
+    """An integer."""
     return types.intp
 
 
 def inner(function: Function) -> Function:
-    """Compile a function that only compiled code calls, for whatever types it is called with."""
+    """Compile a function that only compiled code calls, for the types that it is called with."""
     return cast(Function, _dispatcher(function, **INNER_OPTIONS))
 
 
 def reordered(function: Function) -> Function:
-    """The same for a sum that may be taken in any order, which is always the same on one machine."""
+    """The same for a sum whose order the compiler may choose. The order is fixed for one processor."""
     return cast(Function, _dispatcher(function, **INNER_OPTIONS | {"fastmath": {"contract", "reassoc"}}))
 
 
 def outer(function: Function) -> Function:
-    """The same for one that Python calls as well."""
+    """The same for a function that Python calls too."""
     return cast(Function, _dispatcher(function, **OPTIONS))
 
 
 class Kernel:
-    """A compiled function that Python calls: `kernel[dtype](context, *arguments)`."""
+    """A function that Python calls, compiled for each dtype: `kernel[dtype](context, *arguments)`."""
 
     def __init__(self, *arguments: Argument) -> None:
         self.arguments = arguments
@@ -139,7 +141,7 @@ class Kernel:
         compiled = _dispatcher(self.function, **OPTIONS, no_cfunc_wrapper=True)
         try:
             compiled.compile(signature)
-        except Exception:  # a damaged file in the cache, or a disk that is full: once more without
+        except Exception:  # a damaged cache file, or a full disk: compile again without the cache
             _forget_cache()
             compiled = _dispatcher(self.function, **OPTIONS, no_cfunc_wrapper=True)
             compiled.compile(signature)
@@ -150,25 +152,27 @@ class Kernel:
 
 # --- the cache ----------------------------------------------------------------------------------------
 
-_all: list[Any] = []  # dispatchers
+_dispatchers: list[Any] = []
 _cached = True
 
 
 def _dispatcher(function: Any, **options: Any) -> Any:
+    """numba's dispatcher of a function, cached on disk if possible."""
     if _cached:
         try:
             dispatcher = numba.njit(cache=True, **options)(function)
-            dispatcher._cache._cache_file._source_stamp = SOURCES  # numba looks at the function's own file alone
-        except (RuntimeError, AttributeError):  # no folder for it, or another numba: compile anew in each process
+            dispatcher._cache._cache_file._source_stamp = SOURCE_DIGEST  # numba checks only the function's file
+        except (RuntimeError, AttributeError):  # no writable folder, or another numba: compile in each process
             dispatcher = numba.njit(**options)(function)
     else:
         dispatcher = numba.njit(**options)(function)
-    _all.append(dispatcher)
+    _dispatchers.append(dispatcher)
     return dispatcher
 
 
 def _forget_cache() -> None:
+    """Neither read nor write the cache any more in this process."""
     global _cached
     _cached = False
-    for dispatcher in _all:
+    for dispatcher in _dispatchers:
         dispatcher._cache = NullCache()

@@ -1,4 +1,9 @@
-"""Copies: the rows of a minibatch, and matrices moved to where their rows do not collide."""
+"""Copies of rows: a minibatch, a whole array, and a matrix whose rows are padded apart.
+
+The addresses that are a multiple of CACHE_WAY apart belong to one set of the first-level cache, which holds 8 or 12
+lines. If the rows of a matrix begin at such addresses, a tile that reads a column evicts its own data. A copy with
+padded rows avoids this.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +20,15 @@ from npae.kernels.numba_backend.compile import Kernel, inner, integers, matrix, 
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
 from npae.kernels.numba_backend.twins import contiguous, twin
 
-ROWS = 16  # in one task
-WAY = 4096  # bytes of one way of the first-level cache: what begins at multiples of it has only 8 or 12 lines there
-ALL = np.empty(0, np.int64)  # instead of row numbers: all rows, in order
-
-
-def collide(a: Array) -> bool:
-    """Whether the rows of a fall into the same lines of the cache."""
-    return a.strides[0] % WAY == 0 and a.shape[0] > 8 and a.strides[1] == a.itemsize
-
-
-def empty_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """A matrix, each row beginning on a cache line, and on another one than the row before."""
-    n, m = shape
-    a_line = LINE // dtype.itemsize
-    length = -(-m // a_line) * a_line
-    if length * dtype.itemsize % WAY == 0:
-        length += a_line
-    return aligned((n, length), dtype)[:, :m]
+ROWS_PER_TASK = 16
+CACHE_WAY = 4096  # bytes of one way of the first-level cache
+ALL_ROWS = np.empty(0, np.int64)  # instead of row numbers: every row, in order
 
 
 @intrinsic
 def _copy_bytes(typing_context, target, source, count):
+    """Copy `count` bytes between two addresses."""
+
     def emit(context, builder, signature, arguments):
         byte = ir.IntType(8).as_pointer()
         target, source = (builder.inttoptr(address, byte) for address in arguments[:2])
@@ -47,52 +39,66 @@ def _copy_bytes(typing_context, target, source, count):
 
 
 @inner
-def _copy_rows(a: Array, rows: Array, c: Array, block: int) -> None:
-    for i in range(block * ROWS, min(c.shape[0], (block + 1) * ROWS)):
+def _copy_rows_task(a: Array, rows: Array, c: Array, task: int) -> None:
+    for i in range(task * ROWS_PER_TASK, min(c.shape[0], (task + 1) * ROWS_PER_TASK)):
         source = a.ctypes.data + (rows[i] if rows.size else i) * a.strides[0]
         _copy_bytes(c.ctypes.data + i * c.strides[0], source, a.shape[1] * a.itemsize)
 
 
 @Kernel(matrix, integers, matrix_out)
-def _take(context: int, a: Array, rows: Array, c: Array) -> None:
-    """c[i] = a[rows[i]], or a[i] if rows is empty; the elements of a row lie side by side."""
-    parallel_for(
-        context, (c.shape[0] + ROWS - 1) // ROWS, ROWS * c.shape[1] * c.itemsize // 8, _copy_rows, (a, rows, c)
-    )
-
-
-def take_rows(a: Array, rows: Array, c: Array) -> None:
-    """c[i] = a[rows[i]] for a and c in rows; the caller has checked that there are such rows."""
-    run(_take[a.dtype], a, rows, c)
-
-
-def spread(a: Array) -> Array:
-    """A copy whose rows do not collide."""
-    rows = empty_rows(a.shape, a.dtype)
-    run(_take[a.dtype], a, ALL, rows)
-    return rows
+def copy_rows_loop(context: int, a: Array, rows: Array, c: Array) -> None:
+    """c[i] = a[rows[i]], or a[i] if rows is ALL_ROWS. The elements of a row are contiguous in a and c."""
+    tasks, cycles = (c.shape[0] + ROWS_PER_TASK - 1) // ROWS_PER_TASK, ROWS_PER_TASK * c.shape[1] * c.itemsize // 8
+    parallel_for(context, tasks, cycles, _copy_rows_task, (a, rows, c))
 
 
 @twin
-def take(a: Array, rows: Array) -> Array:
-    rows = np.ascontiguousarray(rows, dtype=np.int64)
-    if rows.size and (rows.min() < 0 or rows.max() >= len(a)):
-        raise IndexError(f"take expected rows in [0, {len(a)}), got some from {rows.min()} to {rows.max()}.")
-    if a.strides[1] != a.itemsize:
+def take(x: Array, rows: Array) -> Array:
+    given, rows = rows, np.ascontiguousarray(rows, dtype=np.int64)
+    if rows is not given:
         cancel_recording()
-        return np.ascontiguousarray(a[rows])
-    c = aligned((rows.size, a.shape[1]), a.dtype)
-    if c.size:
-        take_rows(a, rows, c)
-    return c
+    if rows.size and (rows.min() < 0 or rows.max() >= len(x)):
+        raise IndexError(f"take expected rows in [0, {len(x)}), got some from {rows.min()} to {rows.max()}.")
+    if x.strides[1] != x.itemsize:
+        cancel_recording()
+        return np.ascontiguousarray(x[rows])
+    batch = aligned((rows.size, x.shape[1]), x.dtype)
+    if batch.size:
+        run(copy_rows_loop[x.dtype], x, rows, batch)
+    return batch
 
 
 @twin
-def copy(a: Array, out: Array | None = None) -> Array:
-    a = contiguous(a)
-    c = aligned(a.shape, a.dtype) if out is None else out
-    if c.shape != a.shape or c.dtype != a.dtype or not c.flags.c_contiguous or not c.flags.writeable:
-        raise ValueError(f"copy expected a contiguous writable out of shape {a.shape} and {a.dtype}, got {c.shape}.")
+def copy(x: Array, out: Array | None = None) -> Array:
+    x = contiguous(x)
+    c = aligned(x.shape, x.dtype) if out is None else out
+    if c.shape != x.shape or c.dtype != x.dtype or not c.flags.c_contiguous or not c.flags.writeable:
+        raise ValueError(f"copy expected a contiguous writable out of shape {x.shape} and {x.dtype}, got {c.shape}.")
     if c.size:
-        take_rows(a, ALL, c)
+        run(copy_rows_loop[x.dtype], x, ALL_ROWS, c)
     return c
+
+
+# --- padded rows ---------------------------------------------------------------------------------------------
+
+
+def rows_conflict(a: Array) -> bool:
+    """Whether the rows of a compete for one set of the first-level cache."""
+    return a.strides[0] % CACHE_WAY == 0 and a.shape[0] > 8 and a.strides[1] == a.itemsize
+
+
+def empty_padded_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An empty matrix: each row begins on a cache line, in another set than the row before."""
+    n, m = shape
+    per_line = LINE // dtype.itemsize
+    length = -(-m // per_line) * per_line
+    if length * dtype.itemsize % CACHE_WAY == 0:
+        length += per_line
+    return aligned((n, length), dtype)[:, :m]
+
+
+def copy_to_padded_rows(a: Array) -> Array:
+    """A copy of a whose rows do not conflict."""
+    padded = empty_padded_rows(a.shape, a.dtype)
+    run(copy_rows_loop[a.dtype], a, ALL_ROWS, padded)
+    return padded

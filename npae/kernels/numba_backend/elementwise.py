@@ -1,14 +1,23 @@
-"""How loops over single elements are cut into tasks.
+"""Element-wise loops: how they are divided into blocks, and how they are written so that LLVM vectorises them.
 
-Each element-wise kernel loops over flat arrays, in blocks that fit the first-level cache. The inner loops are plain and
-left to the vectoriser, which needs them free of calls and of numbers of another precision, and counted from 0 (numba
-must know that an index is not negative, which would count from the end): hence slices, constants of the arrays' own
-dtype, `exponential` instead of `math.exp`, and the choice of the function outside the loop.
+Each element-wise kernel loops over flat arrays. A task is one block of BLOCK elements, which fits in the first-level
+cache. LLVM vectorises an inner loop if
+
+    it calls no function                          `exponential.py` replaces `math.exp`
+    all its numbers have the dtype of the array   constants are cast before the loop
+    its indices count from 0                      else numba checks for negative ones: hence slices
+    it does not choose between functions          the choice is made outside of the loop
 """
 
 from __future__ import annotations
 
-BLOCK = 4096  # elements in a task: 16 kB of float32, half a first-level cache
+from npae.kernels.numba_backend.compile import inner
 
-# The cycles of a task, about: a job is shared if its tasks take long enough to repay that (see `pool`).
-LIGHT, STEP, CURVED, LIKELIHOOD, SIMILARITY = BLOCK // 2, 2 * BLOCK, 2 * BLOCK, 4 * BLOCK, 60 * BLOCK
+BLOCK = 4096  # elements: 16 kB of float32, half of a first-level cache
+LIGHT = BLOCK // 2  # cycles of a block, roughly, in a loop of a few additions and multiplications
+
+
+@inner
+def block_count(size: int) -> int:
+    """How many blocks `size` elements fill; the last may be smaller."""
+    return (size + BLOCK - 1) // BLOCK

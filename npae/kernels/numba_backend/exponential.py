@@ -1,20 +1,20 @@
-"""exp in plain arithmetic, so that a loop around it becomes vector instructions.
+"""exp in plain arithmetic, so that a loop around it is vectorised.
 
-numba calls the C library's exp once per element, and a loop with a call in it is not vectorised. This one is
-additions and multiplications only. With n the whole number nearest to x / log 2 and r = x - n log 2,
+numba calls the C library's exp for each element, and LLVM does not vectorise a loop with a call. This exp consists of
+additions and multiplications. With n the integer nearest to x / log 2 and r = x - n log 2,
 
     exp(x) = 2^n exp(r),    |r| <= log(2) / 2 = 0.347,    exp(r) - 1 = r + r²/2! + r³/3! + ...
 
-The series ends after r⁷/7! in float32 and r¹³/13! in float64, where what is left out is far below the last place.
-n is found without a conversion: adding 1.5 · 2^23 to x / log 2 (2^52 in float64) leaves no bits for a fraction, so the
-lowest bits of the sum are n, and shifted to where the exponent stands they make 2^n. log 2 is
-subtracted in two parts, the first with so few bits that n times it is exact.
+The series ends after r⁷/7! in float32 and r¹³/13! in float64; the remainder is far below one unit in the last place.
+Adding 1.5 · 2^23 to x / log 2 (2^52 in float64) rounds it to n, without a conversion: the sum has no bits for a
+fraction, so n is in its lowest bits. Shifted to the place of the exponent, these bits make 2^n. log 2 is subtracted in
+two parts. The first has so few bits that its product with n is exact.
 
-x is -t with t >= 0, which is all that the kernels need. The errors, in units in the last place of the exact
-result, over 10⁶ points each (`tests/test_exponential.py` measures them anew):
+The kernels need only x = -t with t >= 0. These are the largest errors over 10⁶ points, in units in the last place of
+the exact result (`tests/kernels/test_exponential.py` measures them):
 
                       float32     float64
-    exp(-t)              1.1         1.1        t up to 87.3 and 708.3; from there on exp(-t) is taken as 0
+    exp(-t)              1.1         1.1        t up to 87.3 and 708.3; beyond, exp(-t) is 0
     exp(-t) - 1          1.1         1.1        all t
 
 Source: Cody and Waite, 1980, "Software manual for the elementary functions", chapter 6.
@@ -37,13 +37,13 @@ LOG_2 = Fraction("0.6931471805599453094172321214581765680755")
 
 
 class Precision(NamedTuple):
-    """What depends on the format of a float."""
+    """The constants of one floating-point format."""
 
     real: Any
-    fraction: int  # bits of the fraction: how far left the exponent stands
+    fraction: int  # bits of the fraction, below those of the exponent
     bias: int  # of the exponent
-    largest: float  # t, above which exp(-t) is subnormal
-    high: float  # log 2, but for its last bits
+    largest: float  # the largest t with a normal exp(-t)
+    high: float  # the first part of log 2
     degree: int  # of the series
     bits: ir.Type
     float: ir.Type
@@ -83,7 +83,7 @@ def _compiled_parts(t):
     series = tuple(real(1 / math.factorial(k)) for k in range(precision.degree - 1, 1, -1))
 
     def parts(t):
-        x = -(largest if t > largest else t)  # so written that NaN stays NaN
+        x = -(largest if t > largest else t)  # NaN stays NaN, since the comparison is false
         shifted = x * per_log_2 + rounder
         n = shifted - rounder
         r = (x - n * high) - n * low
@@ -112,7 +112,7 @@ def _compiled_exp_of_minus(t):
 
 
 def expm1_of_minus(t: float) -> float:
-    """exp(-t) - 1 for t >= 0, with all its digits where t is near 0. Only compiled code can call it."""
+    """exp(-t) - 1 for t >= 0, without cancellation near 0. Only compiled code can call it."""
     raise NotImplementedError
 
 

@@ -1,10 +1,9 @@
-"""Random numbers that are a function of a key and a place, so that any number of threads draws the same.
+"""Random numbers as a function of a key and an index, so that any number of threads draws the same numbers.
 
-Philox turns a counter and a key into four words of 32 bits by ten rounds of multiplying, crossing over and
-mixing in the key. Element i of an array takes its word from the counter i // 4, whoever
-computes it; `npae.corruptions.philox` is the specification. Normals are made of pairs of words
-by Box and Muller's formula, with logarithm, sine and cosine as series, because a loop that
-calls the C library's is not vectorised.
+Philox turns a counter and a key into four words of 32 bits. Each of its ten rounds multiplies, permutes, and mixes in
+the key. Element i of an array takes its word from the counter i // 4, in whichever thread. `npae.corruptions.philox` is
+the specification. Box and Muller's formula turns pairs of words into normal numbers. Logarithm, sine and cosine are
+series here, since LLVM does not vectorise a loop that calls the C library's.
 
 Source: Salmon, Moraes, Dror and Shaw, 2011, "Parallel random numbers: as easy as 1, 2, 3", Philox4x32-10;
 Box and Muller, 1958, "A note on the generation of random normal deviates".
@@ -26,29 +25,28 @@ from npae.kernels.numba_backend.compile import (
     double,
     inner,
     integer,
-    number,
+    scalar,
     vector,
     vector_out,
     words,
 )
-from npae.kernels.numba_backend.elementwise import BLOCK
+from npae.kernels.numba_backend.elementwise import BLOCK, block_count
 from npae.kernels.numba_backend.parallel import parallel_for, run
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.twins import flat, twin
 
 I32 = ir.IntType(32)
-QUARTER = BLOCK // 4
+COUNTERS = BLOCK // 4  # of a block: each gives the words of four elements
 GAUSSIAN, MASKING, SALT_AND_PEPPER = range(3)
-CYCLES = 5 * BLOCK  # of a task, about
-LOW = np.uint64(0xFFFFFFFF)
+CYCLES = 5 * BLOCK  # of a block, roughly
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)  # the mask of a low half; the bits of a half
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # multipliers
-W0, W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # what is added to the key after each round
-HALF = np.uint64(32)
+W0, W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # added to the key after each round
 
 
 @inner
 def _philox(key: Array, first: int, w0: Array, w1: Array, w2: Array, w3: Array) -> None:
-    """The four words of each of the counters first, first + 1, ..."""
+    """The four words of each counter first, first + 1, ..."""
     low, high = key[0] & LOW, key[0] >> HALF
     for i in range(w0.size):
         counter = np.uint64(first) + np.uint64(i)
@@ -61,24 +59,24 @@ def _philox(key: Array, first: int, w0: Array, w1: Array, w2: Array, w3: Array) 
         w0[i], w1[i], w2[i], w3[i] = x0, x1, x2, x3
 
 
-# --- from words to normals -------------------------------------------------------------------------------
+# --- from words to normal numbers ----------------------------------------------------------------------------
 
 
 @intrinsic
 def _uniform(typing_context, word, like):
-    """(word >> 9 + 1/2) 2^-23: in (0, 1), and exact in float32."""
+    """u = ((word >> 9) + 1/2) 2^-23: in (0, 1), and exact in float32."""
 
     def emit(context, builder, signature, arguments):
         real = arguments[1].type
-        whole = builder.sitofp(builder.lshr(arguments[0], I32(9)), real)
-        return builder.fmul(builder.fadd(whole, real(0.5)), real(2.0**-23))
+        integer = builder.sitofp(builder.lshr(arguments[0], I32(9)), real)
+        return builder.fmul(builder.fadd(integer, real(0.5)), real(2.0**-23))
 
     return like(types.uint32, like), emit
 
 
 @intrinsic
-def _quarter(typing_context, word):
-    """The nearest quarter turn to an angle of word 2^-32 turns: 0, 1, 2 or 3."""
+def _nearest_quarter(typing_context, word):
+    """The quarter turn, 0 to 3, that is nearest to an angle of word 2^-32 turns."""
 
     def emit(context, builder, signature, arguments):
         return builder.lshr(builder.add(arguments[0], I32(1 << 29)), I32(30))
@@ -87,8 +85,8 @@ def _quarter(typing_context, word):
 
 
 @intrinsic
-def _beyond(typing_context, word, like):
-    """How far that angle is beyond it, in quarter turns: in [-1/2, 1/2)."""
+def _offset_from_quarter(typing_context, word, like):
+    """The angle minus that quarter turn, in quarter turns: in [-1/2, 1/2)."""
 
     def emit(context, builder, signature, arguments):
         real = arguments[1].type
@@ -99,7 +97,7 @@ def _beyond(typing_context, word, like):
 
 @intrinsic
 def _significand_and_exponent(typing_context, x):
-    """m and k with x = m 2^k and m in [1/√2, √2), for x > 0: read from the bits of a float."""
+    """m and k with x = m 2^k and m in [1/√2, √2), for x > 0: read from the bits of x."""
     kind, real, fraction, root = (
         (I32, ir.FloatType(), 23, np.float32(0.5**0.5).view(np.int32))
         if x == types.float32
@@ -116,6 +114,7 @@ def _significand_and_exponent(typing_context, x):
 
 
 def _log(x: float) -> float:
+    """log x for x > 0."""
     raise NotImplementedError
 
 
@@ -127,8 +126,7 @@ def _compiled_log(x):
     series = tuple(real(1 / k) for k in range(2 * terms - 3, 0, -2))
 
     def log(x):
-        """log m = 2 (s + s³/3 + s⁵/5 + ...) with s = (m - 1) / (m + 1)."""
-        m, k = _significand_and_exponent(x)
+        m, k = _significand_and_exponent(x)  # log m = 2 (s + s³/3 + s⁵/5 + ...) with s = (m - 1) / (m + 1)
         s = (m - one) / (m + one)
         total = last
         for coefficient in series:
@@ -138,12 +136,13 @@ def _compiled_log(x):
     return log
 
 
-def _turned(x: float) -> tuple[float, float]:
+def _cos_and_sin(x: float) -> tuple[float, float]:
+    """cos and sin of x quarter turns, |x| <= 1/2."""
     raise NotImplementedError
 
 
-@overload(_turned, jit_options=INNER_OPTIONS)
-def _compiled_turned(x):
+@overload(_cos_and_sin, jit_options=INNER_OPTIONS)
+def _compiled_cos_and_sin(x):
     real, terms = (np.float32, 6) if x == types.float32 else (np.float64, 10)
     quarter = real(math.pi / 2)
     cos_last = real((-1) ** terms / math.factorial(2 * terms))
@@ -151,8 +150,7 @@ def _compiled_turned(x):
     sin_last = real((-1) ** terms / math.factorial(2 * terms + 1))
     sin_series = tuple(real((-1) ** k / math.factorial(2 * k + 1)) for k in range(terms - 1, -1, -1))
 
-    def turned(x):
-        """cos and sin of x quarter turns, |x| <= 1/2."""
+    def cos_and_sin(x):
         x = x * quarter
         square = x * x
         c, s = cos_last, sin_last
@@ -162,30 +160,31 @@ def _compiled_turned(x):
             s = s * square + coefficient
         return c, s * x
 
-    return turned
+    return cos_and_sin
 
 
 @inner
 def _box_muller(u: Array, angle: Array, minus_two: float, first: Array, second: Array) -> None:
-    """r cos a and r sin a with r = sqrt(-2 log u)."""
+    """r cos a and r sin a with r = sqrt(-2 log u). The quarter turn of a swaps and negates cos and sin."""
     for i in range(u.size):
         r = math.sqrt(minus_two * _log(_uniform(u[i], minus_two)))
-        c, s = _turned(_beyond(angle[i], minus_two))
-        quarter = _quarter(angle[i])
+        c, s = _cos_and_sin(_offset_from_quarter(angle[i], minus_two))
+        quarter = _nearest_quarter(angle[i])
         odd = quarter & np.uint32(1) != np.uint32(0)
         x, y = s if odd else c, c if odd else s
-        left = quarter == np.uint32(1) or quarter == np.uint32(2)
-        first[i] = r * (-x if left else x)
+        negative = quarter == np.uint32(1) or quarter == np.uint32(2)
+        first[i] = r * (-x if negative else x)
         second[i] = r * (-y if quarter > np.uint32(1) else y)
 
 
 @inner
-def _interleave(a: Array, b: Array, c: Array, d: Array, all: Array) -> None:
+def _interleave(a: Array, b: Array, c: Array, d: Array, out: Array) -> None:
+    """a[0], b[0], c[0], d[0], a[1], ..."""
     for i in range(a.size):
-        all[4 * i], all[4 * i + 1], all[4 * i + 2], all[4 * i + 3] = a[i], b[i], c[i], d[i]
+        out[4 * i], out[4 * i + 1], out[4 * i + 2], out[4 * i + 3] = a[i], b[i], c[i], d[i]
 
 
-# --- the corruptions ---------------------------------------------------------------------------------------
+# --- the corruptions -----------------------------------------------------------------------------------------
 
 
 @inner
@@ -196,12 +195,12 @@ def _corrupt_block(
     x, y = x[start : start + BLOCK], y[start : start + BLOCK]
     n = (y.size + 3) // 4
     word = np.uint32(0)
-    w0, w1 = scratch(QUARTER, word)[:n], scratch(QUARTER, word)[:n]
-    w2, w3 = scratch(QUARTER, word)[:n], scratch(QUARTER, word)[:n]
+    w0, w1 = scratch(COUNTERS, word)[:n], scratch(COUNTERS, word)[:n]
+    w2, w3 = scratch(COUNTERS, word)[:n], scratch(COUNTERS, word)[:n]
     _philox(key, start // 4, w0, w1, w2, w3)
     if code == GAUSSIAN:
-        z0, z1 = scratch(QUARTER, y)[:n], scratch(QUARTER, y)[:n]
-        z2, z3 = scratch(QUARTER, y)[:n], scratch(QUARTER, y)[:n]
+        z0, z1 = scratch(COUNTERS, y)[:n], scratch(COUNTERS, y)[:n]
+        z2, z3 = scratch(COUNTERS, y)[:n], scratch(COUNTERS, y)[:n]
         _box_muller(w0, w1, minus_two, z0, z1)
         _box_muller(w2, w3, minus_two, z2, z3)
         z = scratch(BLOCK, y)
@@ -214,22 +213,27 @@ def _corrupt_block(
     else:
         w = scratch(BLOCK, word)
         _interleave(w0, w1, w2, w3, w)
-        hit = np.uint64(amount * 2**32)  # so that word < hit with probability `amount`
-        half = np.uint64(amount * 2**31) if code == SALT_AND_PEPPER else hit
+        salt_below = np.uint64(amount * 2**32)  # word < salt_below with probability `amount`
+        pepper_below = np.uint64(amount * 2**31) if code == SALT_AND_PEPPER else salt_below
         for i in range(y.size):
-            salted = high if np.uint64(w[i]) < hit else x[i]
-            y[i] = low if np.uint64(w[i]) < half else salted
+            salted = high if np.uint64(w[i]) < salt_below else x[i]
+            y[i] = low if np.uint64(w[i]) < pepper_below else salted
 
 
-@Kernel(integer, double, number, number, words, vector, vector_out)
-def _corrupt_kernel(
+@Kernel(integer, double, scalar, scalar, words, vector, vector_out)
+def corrupt_loop(
     context: int, code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array
 ) -> None:
-    """y = x + amount · normals within [low, high]; or `low` where struck, with salt and pepper `high` as often."""
-    parallel_for(context, (y.size + BLOCK - 1) // BLOCK, CYCLES, _corrupt_block, (code, amount, low, high, key, x, y))
+    """y = x + amount · normals, clipped to [low, high]; or low or high with probability `amount`, else x."""
+    parallel_for(context, block_count(y.size), CYCLES, _corrupt_block, (code, amount, low, high, key, x, y))
 
 
-# --- the twins ---------------------------------------------------------------------------------
+def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: float) -> Array:
+    if key.shape != (1,) or key.dtype != np.uint64:
+        raise ValueError(f"noise expected its key as uint64 of shape (1,), got {key.dtype} of shape {key.shape}.")
+    y = aligned(x.shape, x.dtype)
+    run(corrupt_loop[x.dtype], code, amount, low, high, key, flat(x), y.reshape(-1))
+    return y
 
 
 @twin
@@ -245,11 +249,3 @@ def masking_noise(x: Array, key: Array, fraction: float) -> Array:
 @twin
 def salt_and_pepper(x: Array, key: Array, fraction: float, low: float, high: float) -> Array:
     return _corrupt(SALT_AND_PEPPER, x, key, fraction, low, high)
-
-
-def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: float) -> Array:
-    if key.shape != (1,) or key.dtype != np.uint64:
-        raise ValueError(f"noise expected its key as uint64 of shape (1,), got {key.dtype} of shape {key.shape}.")
-    y = aligned(x.shape, x.dtype)
-    run(_corrupt_kernel[x.dtype], code, amount, low, high, key, flat(x), y.reshape(-1))
-    return y

@@ -1,24 +1,24 @@
-"""A pool of threads that share the work of one kernel at a time.
+"""A pool of threads that run the tasks of one job at a time.
 
-A kernel's work is a job, cut into tasks. Task count and size do not depend on the number of threads, and neither does
-any bit of the result, whichever thread does which task. The caller posts a job by writing three words:
+A job is the work of one kernel, divided into tasks. Task count and size do not depend on the number of threads, and no
+result depends on which thread runs which task. The caller posts a job in three words:
 
-    TASKS     those not taken yet, first and last + 1, in the two halves of one word
-    BODY      the address of the compiled function that does one task
+    TASKS     the tasks not yet taken, as first and last + 1, in the two halves of one word
+    BODY      the address of the compiled function that runs one task
     CLOSURE   the address of its arguments
 
-A thread takes a task by moving an end of TASKS with a compare-and-swap. The caller takes from the front, its helpers
-from the back, so that the same rows tend to fall to the same core from kernel to kernel, and are still in its cache.
-The caller waits only for tasks that a helper has taken: if no helper comes, it does all of them itself. Nor does it
-wait for its turn: while one Python thread has the pool (the word TURN is 1), the others do their jobs alone. A job that
-takes less time than sharing it costs is done alone as well.
+A thread takes a task by moving one end of TASKS with a compare-and-swap. The caller takes from the front and the
+workers take from the back. So the same rows tend to go to the same core in each kernel, and may still be in its cache.
+The caller waits only for tasks that a worker has taken: if no worker comes, it runs all tasks itself. It does not wait
+for the pool either. While one Python thread uses the pool (BUSY is 1), other callers run their jobs alone. A caller
+also runs a job alone if the job takes less time than sharing it costs.
 
-Between jobs a helper spins for a fraction of a millisecond, so that the next job begins at once. Then it sets its
-STATE to ASLEEP and sleeps at a lock of its own. The caller that posts the next job sets it back and opens the lock.
+Between jobs a worker spins for a fraction of a millisecond, so that the next job starts at once. Then it sets its STATE
+to ASLEEP and sleeps on its own lock. The caller that posts the next job sets STATE to AWAKE and releases the lock.
 
-All of this is compiled code. Python raises KeyboardInterrupt between two of its instructions, and here it has none: no
-interrupt leaves a turn taken or a helper half awake. No threading layer of numba's is involved. Each of those has its
-own way of failing: one ends the process when two Python threads enter it, another when the process is forked.
+All of this is compiled code. Python raises KeyboardInterrupt only between two of its own instructions, so an interrupt
+cannot leave BUSY set or a worker half awake. The pool replaces numba's threading layers, which fail in other ways: one
+aborts the process when two Python threads enter it, another when the process forks.
 """
 
 from __future__ import annotations
@@ -48,102 +48,100 @@ from npae.kernels.numba_backend.atomics import (
 )
 from npae.kernels.numba_backend.compile import inner, outer
 
-# Offsets into the pool's memory. Words on a line travel together between cores: what callers write and helpers read is
-# apart from what helpers write.
+# Offsets into the pool's memory. Cores exchange whole cache lines, so the words that callers write and workers read are
+# on another line than the word that workers write.
 TASKS, BODY, CLOSURE = 0, 8, 16
 DONE = LINE
-TURN, HELPERS, WANTED, STOPPED = 2 * LINE, 2 * LINE + 8, 2 * LINE + 16, 2 * LINE + 24
-PLACES, STATE, LOCK = 3 * LINE, 0, 8  # a line for each helper: whether it is ASLEEP, and where
+BUSY, WORKERS, MAX_WORKERS, STOPPED = 2 * LINE, 2 * LINE + 8, 2 * LINE + 16, 2 * LINE + 24
+SLOTS, STATE, WAKE_LOCK = 3 * LINE, 0, 8  # a line for each worker: whether it sleeps, and on which lock
 AWAKE, ASLEEP = 0, 1
 HALF = 32  # TASKS = first << HALF | last + 1
-SPINS = 10_000  # looks at TASKS, before a helper goes to sleep
-PER_JOB = 5000  # cycles: what sharing a job costs, in lines that move between cores and in waiting for the last task
+SPINS = 10_000  # looks at TASKS before a worker sleeps
+JOB_OVERHEAD = 5000  # cycles to share a job: cache lines move between cores, and the caller waits for the last task
 
 
 @inner
-def _take(pool: int, front: bool) -> bool:
-    """Do one task of the job at hand, if there is one left.
-
-    BODY and CLOSURE are read after the swap: from then on until DONE counts this task, the job cannot change.
-    """
+def _run_next_task(pool: int, from_front: bool) -> bool:
+    """Take and run one task of the posted job; return False if there is none left."""
     tasks = load(pool + TASKS)
     first, last = tasks >> HALF, tasks & ((1 << HALF) - 1)
     if first >= last:
         return False
-    if compare_and_swap(pool + TASKS, tasks, tasks + (1 << HALF) if front else tasks - 1):
-        call(load(pool + BODY), load(pool + CLOSURE), first if front else last - 1)
+    if compare_and_swap(pool + TASKS, tasks, tasks + (1 << HALF) if from_front else tasks - 1):
+        # The job cannot change from this swap until DONE counts the task, so read BODY and CLOSURE now and not earlier.
+        call(load(pool + BODY), load(pool + CLOSURE), first if from_front else last - 1)
         add(pool + DONE, 1)
     return True
 
 
 @inner
-def _wake(pool: int, helpers: int) -> None:
-    """Wake those of the first `helpers` that sleep. Whoever sets a STATE back to AWAKE opens its lock, once."""
-    for i in range(helpers):
-        place = pool + PLACES + i * LINE
-        if load(place + STATE) == ASLEEP and compare_and_swap(place + STATE, ASLEEP, AWAKE):
-            release(load(place + LOCK))
+def _wake(pool: int, workers: int) -> None:
+    """Wake the first `workers` workers that sleep. The thread that sets STATE to AWAKE releases the lock, once."""
+    for i in range(workers):
+        slot = pool + SLOTS + i * LINE
+        if load(slot + STATE) == ASLEEP and compare_and_swap(slot + STATE, ASLEEP, AWAKE):
+            release(load(slot + WAKE_LOCK))
 
 
 @inner
-def perform(pool: int, body: int, closure: int, tasks: int, cycles: int) -> None:
-    """Do a job, of which a task takes about so many cycles: with helpers if that pays and it is this thread's turn."""
+def run_job(pool: int, body: int, closure: int, tasks: int, cycles: int) -> None:
+    """Run a job whose tasks take about `cycles` each: with the workers if that pays and the pool is free."""
     mode = flush_denormals()
-    helpers = min(load(pool + HELPERS), tasks - 1)
-    if helpers < 1 or tasks * cycles < 2 * PER_JOB or not compare_and_swap(pool + TURN, 0, 1):
+    workers = min(load(pool + WORKERS), tasks - 1)
+    if workers < 1 or tasks * cycles < 2 * JOB_OVERHEAD or not compare_and_swap(pool + BUSY, 0, 1):
         for task in range(tasks):
             call(body, closure, task)
     else:
         store(pool + BODY, body)
         store(pool + CLOSURE, closure)
         store(pool + DONE, 0)
-        exchange(pool + TASKS, tasks)  # from here on helpers see it
-        _wake(pool, helpers)
-        while _take(pool, True):
+        exchange(pool + TASKS, tasks)  # from here on, workers see the job
+        _wake(pool, workers)
+        while _run_next_task(pool, True):
             pass
         while load(pool + DONE) < tasks:
             pause()
-        store(pool + TURN, 0)
+        store(pool + BUSY, 0)
     restore_mode(mode)
 
 
 @outer
-def serve(pool: int) -> None:
-    """What a helper does: take a place, if one is free, and do tasks until the pool is stopped."""
+def work(pool: int) -> None:
+    """The loop of a worker: take a slot, if one is free, and run tasks until the pool stops."""
     if pool == 0:
         return
     lock = new_lock()
     if lock == 0:
         return
-    acquire(lock)  # closed, until somebody wakes this thread
-    helper = load(pool + HELPERS)
-    while not (helper < load(pool + WANTED) and compare_and_swap(pool + HELPERS, helper, helper + 1)):
-        helper = load(pool + HELPERS)
-        if helper >= load(pool + WANTED):
+    acquire(lock)  # the next `acquire` sleeps until a caller releases the lock
+    worker = load(pool + WORKERS)
+    while not (worker < load(pool + MAX_WORKERS) and compare_and_swap(pool + WORKERS, worker, worker + 1)):
+        worker = load(pool + WORKERS)
+        if worker >= load(pool + MAX_WORKERS):
             return
-    place = pool + PLACES + helper * LINE
-    store(place + LOCK, lock)
+    slot = pool + SLOTS + worker * LINE
+    store(slot + WAKE_LOCK, lock)
     flush_denormals()
     while load(pool + STOPPED) == 0:
         idle = 0
         while idle < SPINS:
-            if _take(pool, False):
+            if _run_next_task(pool, False):
                 idle = 0
             else:
                 pause()
                 idle += 1
-        exchange(place + STATE, ASLEEP)
+        exchange(slot + STATE, ASLEEP)
         tasks = load(pool + TASKS)
         nothing_to_do = tasks >> HALF >= tasks & ((1 << HALF) - 1) and load(pool + STOPPED) == 0
-        if nothing_to_do or not compare_and_swap(place + STATE, ASLEEP, AWAKE):  # else it has woken itself
+        if nothing_to_do or not compare_and_swap(slot + STATE, ASLEEP, AWAKE):  # else it has woken itself
             acquire(lock)
 
 
 @outer
 def _stop(pool: int) -> None:
     exchange(pool + STOPPED, 1)
-    _wake(pool, load(pool + HELPERS))
-    store(pool + HELPERS, 0)
+    _wake(pool, load(pool + WORKERS))
+    store(pool + WORKERS, 0)
 
 
 def usable_cores() -> int:
@@ -154,55 +152,55 @@ def usable_cores() -> int:
 
 
 class ThreadPool:
-    """The helpers beside the calling thread, and the memory where they find their jobs.
+    """The worker threads, and the memory in which they find jobs.
 
-    There is one pool in a process. Its memory stays where it is, also in a forked child, which has none of the threads.
+    A process has one pool. A forked child has the memory, at the same address, but none of the threads.
     """
 
     def __init__(self) -> None:
         self.threads = max(1, min(numba.config.NUMBA_NUM_THREADS, usable_cores()))
-        self._memory = np.zeros(LINE + PLACES + self.threads * LINE, np.uint8)
+        self._memory = np.zeros(LINE + SLOTS + self.threads * LINE, np.uint8)
         self.address = -(-self._memory.ctypes.data // LINE) * LINE
-        self._words = self._memory[self.address - self._memory.ctypes.data :][: PLACES + self.threads * LINE]
+        self._words = self._memory[self.address - self._memory.ctypes.data :][: SLOTS + self.threads * LINE]
         self._words = self._words.view(np.int64)
         self.reset()
         atexit.register(self.stop)
 
     def reset(self) -> None:
-        """Forget all helpers, as a forked child must: new ones come when the next kernel runs."""
+        """Forget all workers, as a forked child must. The next kernel starts new ones."""
         self._words[:] = 0
-        self._words[WANTED // 8] = self.threads - 1
-        self._helpers: list[threading.Thread] = []
-        self.staffed = self.threads == 1
+        self._words[MAX_WORKERS // 8] = self.threads - 1
+        self._workers: list[threading.Thread] = []
+        self.started = self.threads == 1
 
-    def staff(self) -> None:
-        """Start the helpers. If an interrupt ends this halfway, it may be done again: who finds no place free ends."""
-        serve(0)  # compiled here, not by all of them at once
+    def start(self) -> None:
+        """Start the workers. It may run again after an interrupt: a worker that finds no free slot ends."""
+        work(0)  # compiles `work` once, before the threads would compile it at the same time
         try:
             for _ in range(self.threads - 1):
-                helper = threading.Thread(target=serve, args=(self.address,), name="npae", daemon=True)
-                self._helpers.append(helper)
-                helper.start()
-            self.staffed = True
+                worker = threading.Thread(target=work, args=(self.address,), name="npae", daemon=True)
+                self._workers.append(worker)
+                worker.start()
+            self.started = True
         except RuntimeError as error:
-            self.staffed = True  # first: where warnings are errors, the next kernel works all the same
+            self.started = True  # before the warning, which may be an error: the next kernel works nevertheless
             warnings.warn(f"npae computes on fewer cores: {error}", RuntimeWarning, stacklevel=4)
 
-    def asleep(self) -> int:
-        """How many helpers sleep."""
-        return int((self._words[PLACES // 8 :: LINE // 8] == ASLEEP).sum())
+    def sleeping(self) -> int:
+        """How many workers sleep."""
+        return int((self._words[SLOTS // 8 :: LINE // 8] == ASLEEP).sum())
 
     def stop(self) -> None:
-        """End the helpers, before the code that they run is taken apart."""
+        """End the workers, before Python frees the code that they run."""
         _stop(self.address)
-        for helper in self._helpers:
-            if helper.is_alive():
-                helper.join(timeout=1.0)
+        for worker in self._workers:
+            if worker.is_alive():
+                worker.join(timeout=1.0)
 
 
 pool = ThreadPool()
 
 
 def threads() -> int:
-    """How many threads a kernel runs on: NUMBA_NUM_THREADS, but never more than the process has cores."""
+    """How many threads a kernel runs on: NUMBA_NUM_THREADS, but at most the cores that the process may use."""
     return pool.threads

@@ -1,23 +1,27 @@
-"""The matrix product: how the tiles of `tile` are laid over c, and which of them make a task.
+"""The matrix product c = a b: how the tiles of `tile.py` cover c, and which tiles make a task.
 
-c is cut into panels, one tile wide, and each panel into tiles (`cut`). The columns of b that belong to a panel
-are read for every tile of it and stay in the cache meanwhile; so do the rows of a until the next panel. The sum
-over k goes on for DEPTH steps at a time, so that both fit there.
+The names are those of BLIS. A panel of c is NR columns wide, a tile is at most MR rows high. The rows of b that belong
+to one panel stay in the first-level cache while all tiles of the panel read them. The rows of a stay in the
+second-level cache until the next panel. Both must fit, so the sum over k runs KC steps at a time:
 
-A tile takes one number of a at a time, so a may lie in memory in any way: its transpose costs nothing. From b it
-takes vectors. Before a panel is used, its part of b is packed into a little memory of the task's own, one row of the
-panel after the other, each on lines of the cache of its own, unless it can be read in place as fast:
+    for each KC steps of k
+        for each panel of the task        pack KC rows and NR columns of b
+            for each tile of the task     c_tile += a_tile b_panel
 
-    in rows, as in x W        copied, if there are tiles enough to repay it and the rows begin in the middle of a
-                              line, or all in the same few lines of the cache; and always the last columns, if
-                              they do not fill a tile
-    in columns, as in g Wᵀ    transposed in registers, a square of vectors at a time
+A tile reads one number of a at a time, so a may have any strides: aᵀ costs nothing. It reads b in vectors. Hence a task
+packs its part of b into memory of its own, one row of the panel after the other, unless it can read b in place:
 
-If the rows or columns of a all fall into the same lines of the cache (`collide`), as is the case with 1024 columns of
-float32, and there are panels enough to repay it, a is copied to where they do not.
+    b in rows, as in x W         A copy pays if the panel has enough tiles, and rows of b begin within a cache line or
+                                 share few cache sets. The last columns, if they do not fill a tile, are always packed.
+    b in columns, as in g Wᵀ     b is transposed in registers, one square of vectors at a time.
 
-Each sum runs over k in order, DEPTH of them at a time, each stretch summed on its own and then added to those before.
-So no bit of c depends on how it is cut into tasks, and a sum over a million rows, as in xᵀ g, keeps its digits.
+If the rows or columns of a share few cache sets (`rows_conflict`), as with 1024 columns of float32, and c has many
+panels, a is copied to padded rows first.
+
+Each sum runs over k in order. KC steps are summed from zero and then added to the sum so far. So no bit of c depends on
+the tasks, and a sum over a million rows, as in xᵀ g, keeps its digits.
+
+Source: Van Zee and van de Geijn, 2015, "BLIS", ACM TOMS 41(3).
 """
 
 from __future__ import annotations
@@ -32,134 +36,135 @@ import numpy as np
 
 from npae.kernels.arrays import LINE, Array, aligned
 from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
-from npae.kernels.numba_backend.copies import WAY, collide, spread
+from npae.kernels.numba_backend.copies import CACHE_WAY, copy_to_padded_rows, rows_conflict
 from npae.kernels.numba_backend.packing import pack_row, pack_square
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
-from npae.kernels.numba_backend.pool import PER_JOB, threads
+from npae.kernels.numba_backend.pool import JOB_OVERHEAD, threads
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile
 from npae.kernels.numba_backend.twins import flat, twin
 
-DEPTH = 256  # how many k at a time: a multiple of the lanes of every vector, since squares of these are packed
-PANEL = DEPTH * SHAPE.bytes * SHAPE.vectors  # bytes of so much of b
-BAND = 24  # tiles of a panel in one task, at most: their rows of a are to stay in the second-level cache
-MANY = 64  # tasks, at most
-FIRST_READ, PER_TASK = 20, 800  # cycles: for a row of b to be read first or packed; for a task
-IN_PLACE, ROWS, COLUMNS = range(3)  # how the rows of b are come by
-MANY_PANELS = 16  # as many as it takes to make a copy of all of a worth while
-FEW = 4  # tiles of a panel: as many as it takes to make a copy of the panel worth while
-WAITING = 0.1  # how much of a task's time the threads wait for the last of them, since cores are never equal
+KC = 256  # steps of k at a time: a multiple of the lanes of every vector, since b is packed in squares
+MR = HEIGHTS[
+    0
+]  # rows of the highest tile; its columns are NR = SHAPE.vectors vectors, of a number that depends on the dtype
+PACKED_BYTES = KC * SHAPE.bytes * SHAPE.vectors  # of KC rows of a panel
+MC = 24  # tiles of a panel in one task, at most: their rows of a must fit in the second-level cache
+MAX_TASKS = 64
+PACK_CYCLES, TASK_CYCLES = 20, 800  # to pack or first read a row of a panel; to begin a task
+IN_PLACE, PACK_ROWS, PACK_COLUMNS = range(3)  # how b is packed
+MIN_PANELS_TO_COPY_A = 16
+MIN_TILES_TO_PACK_B = 4
+IMBALANCE = 0.1  # of a task's time is spent waiting for the last thread, since cores are never equally fast
 
 
-class Cut(NamedTuple):
-    """How c is cut: the first row of each tile, and M; how many tiles and panels are one task; the number of tasks."""
+class TilePlan(NamedTuple):
+    """How c is divided: the first row of each tile, and M at the end; the size of a task; the number of tasks."""
 
-    tops: Array
-    tiles: int
-    panels: int
+    row_offsets: Array
+    tiles_per_task: int
+    panels_per_task: int
     tasks: int
 
 
 @lru_cache(maxsize=1024)
-def cut(M: int, N: int, K: int, width: int) -> Cut:
-    """The tiles for c (M, N), and of all the ways to make tasks of them the one that should be done first."""
-    panels, most = -(-N // width), max(MANY, 4 * threads())
-    acrosses = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
-    best = Cut(np.cumsum([0, *_heights(M, HEIGHTS[0])]), BAND, panels, most)  # if all these are too many
-    fastest = math.inf
-    for tallest in HEIGHTS[:2]:
-        heights = _heights(M, tallest)
-        downs = {-(-len(heights) // d) for d in range(-(-len(heights) // BAND), len(heights) + 1)}
-        for tiles, across in itertools.product(downs, acrosses):
+def plan_tiles(M: int, N: int, K: int, NR: int) -> TilePlan:
+    """The plan for c (M, N) that takes the fewest cycles by the estimate of `_cycles`."""
+    panels, most = -(-N // NR), max(MAX_TASKS, 4 * threads())
+    widths = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
+    best = TilePlan(np.cumsum([0, *_heights(M, MR)]), MC, panels, most)  # if every other plan has too many tasks
+    fewest = math.inf
+    for highest in HEIGHTS[:2]:
+        heights = _heights(M, highest)
+        lengths = {-(-len(heights) // d) for d in range(-(-len(heights) // MC), len(heights) + 1)}
+        for tiles, across in itertools.product(lengths, widths):
             tasks = -(-len(heights) // tiles) * -(-panels // across)
             if tasks <= most:
                 cycles = _cycles(heights, panels, K, tiles, across)
-                if cycles < fastest:
-                    best, fastest = Cut(np.cumsum([0, *heights]), tiles, across, tasks), cycles
+                if cycles < fewest:
+                    best, fewest = TilePlan(np.cumsum([0, *heights]), tiles, across, tasks), cycles
     return best
 
 
 def _cycles(heights: list[int], panels: int, K: int, tiles: int, across: int) -> float:
-    """How long tasks of `tiles` by `across` will take, each going to the thread that is free first."""
-    down = [sum(map(_steps, heights[i : i + tiles])) for i in range(0, len(heights), tiles)]
-    wide = [min(across, panels - j) for j in range(0, panels, across)]
-    tasks = [columns * (rows + FIRST_READ) * K + PER_TASK for rows in down for columns in wide]
+    """The time of all tasks of `tiles` by `across` panels, if each goes to the thread that is free first."""
+    steps = [sum(map(_step_cycles, heights[i : i + tiles])) for i in range(0, len(heights), tiles)]
+    widths = [min(across, panels - j) for j in range(0, panels, across)]
+    tasks = [width * (step + PACK_CYCLES) * K + TASK_CYCLES for step in steps for width in widths]
     if len(tasks) == 1:
         return tasks[0]
-    free = [0.0] * threads()
+    busy_until = [0.0] * threads()
     for cycles in tasks:
-        heapq.heapreplace(free, free[0] + cycles)
-    return PER_JOB + max(free) + WAITING * max(tasks)
+        heapq.heapreplace(busy_until, busy_until[0] + cycles)
+    return JOB_OVERHEAD + max(busy_until) + IMBALANCE * max(tasks)
 
 
-def _steps(height: int) -> int:
-    """How many cycles a step of a tile takes: as many as its products, but sums wait for each other."""
-    return SHAPE.vectors * max(height, HEIGHTS[0] // 2)
+def _step_cycles(height: int) -> int:
+    """The cycles of one step of k: one for each product, but a low tile waits for its own sums."""
+    return SHAPE.vectors * max(height, MR // 2)
 
 
-def _heights(M: int, tallest: int) -> list[int]:
-    """M as a sum of tile heights: the tallest as often as they go, then what costs the fewest steps."""
-    full = max(0, M - 2 * tallest) // tallest
+def _heights(M: int, highest: int) -> list[int]:
+    """M as a sum of tile heights: as many of the highest as fit, then those that cost the fewest cycles."""
+    full = max(0, M - 2 * highest) // highest
     best: list[tuple[int, list[int]]] = [(0, [])]
-    for m in range(1, M - full * tallest + 1):
-        choices = [h for h in HEIGHTS if h <= min(m, tallest)]
-        best.append(min((best[m - h][0] + _steps(h) + 1, [*best[m - h][1], h]) for h in choices))
-    return [tallest] * full + sorted(best[-1][1], reverse=True)
+    for m in range(1, M - full * highest + 1):
+        choices = [h for h in HEIGHTS if h <= min(m, highest)]
+        best.append(min((best[m - h][0] + _step_cycles(h) + 1, [*best[m - h][1], h]) for h in choices))
+    return [highest] * full + sorted(best[-1][1], reverse=True)
 
 
-# --- the product --------------------------------------------------------------------------------
+# --- the loops -----------------------------------------------------------------------------------------------
 
 
 @inner
-def _pack(b: Array, how: int, k: int, j: int, columns: int, depth: int, target: int) -> None:
-    """Bring `depth` rows and `columns` columns of b, from b[k, j] on, into rows of a tile's width at `target`."""
+def _pack(b: Array, packing: int, k: int, j: int, columns: int, depth: int, packed: int) -> None:
+    """Pack `depth` rows and `columns` columns of b, from b[k, j] on, into rows of NR numbers at address `packed`."""
     size = b.itemsize
-    lanes, width = SHAPE.bytes // size, SHAPE.bytes // size * SHAPE.vectors
+    lanes, NR = SHAPE.bytes // size, SHAPE.bytes // size * SHAPE.vectors
     source, b_row, b_column = b.ctypes.data + k * b.strides[0] + j * b.strides[1], b.strides[0], b.strides[1]
-    if how == COLUMNS:
+    if packing == PACK_COLUMNS:
         for i in range(0, depth, lanes):
-            for v in range(0, width, lanes):
-                corner = source + v * b_column + i * size
-                pack_square(
-                    b[0, 0], corner, b_column, columns - v, depth - i, target + (i * width + v) * size, width * size
-                )
+            for v in range(0, NR, lanes):
+                corner, target = source + v * b_column + i * size, packed + (i * NR + v) * size
+                pack_square(b[0, 0], corner, b_column, columns - v, depth - i, target, NR * size)
     else:
         for i in range(depth):
-            pack_row(b[0, 0], source + i * b_row, columns, target + i * width * size)
+            pack_row(b[0, 0], source + i * b_row, columns, packed + i * NR * size)
 
 
 @inner
 def _product_task(
-    a: Array, b: Array, pack: int, start: Array, c: Array, tops: Array, tiles: int, panels: int, task: int
+    a: Array, b: Array, packing: int, start: Array, c: Array, row_offsets: Array, tiles: int, panels: int, task: int
 ) -> None:
     """One task: `tiles` tiles of each of `panels` panels."""
     K, N, size = a.shape[1], c.shape[1], c.itemsize
-    width = SHAPE.bytes // size * SHAPE.vectors
-    packed = scratch(PANEL, np.int8(0)).ctypes.data
-    all_panels = (N + width - 1) // width
-    across = (all_panels + panels - 1) // panels
-    first_tile, first_panel = task // across * tiles, task % across * panels
-    for k in range(0, K, DEPTH):
-        depth = min(DEPTH, K - k)
+    NR = SHAPE.bytes // size * SHAPE.vectors
+    packed = scratch(PACKED_BYTES, np.int8(0)).ctypes.data
+    all_panels = (N + NR - 1) // NR
+    tasks_across = (all_panels + panels - 1) // panels
+    first_tile, first_panel = task // tasks_across * tiles, task % tasks_across * panels
+    for k in range(0, K, KC):
+        depth = min(KC, K - k)
         for panel in range(first_panel, min(all_panels, first_panel + panels)):
-            j = panel * width
-            columns = min(width, N - j)
+            j = panel * NR
+            columns = min(NR, N - j)
             b_panel, b_row = b.ctypes.data + k * b.strides[0] + j * b.strides[1], b.strides[0]
-            if pack or columns < width:  # a tile reads b to its full width
-                _pack(b, pack, k, j, columns, depth, packed)
-                b_panel, b_row = packed, width * size
-            for t in range(first_tile, min(tops.size - 1, first_tile + tiles)):
-                i = tops[t]
+            if packing or columns < NR:  # a tile reads NR columns of b, even if c has fewer
+                _pack(b, packing, k, j, columns, depth, packed)
+                b_panel, b_row = packed, NR * size
+            for t in range(first_tile, min(row_offsets.size - 1, first_tile + tiles)):
+                i = row_offsets[t]
                 target = c.ctypes.data + i * c.strides[0] + j * size
                 tile(
                     c[0, 0],
-                    tops[t + 1] - i,
+                    row_offsets[t + 1] - i,
                     a.ctypes.data + i * a.strides[0] + k * a.strides[1],
                     a.strides[0],
                     a.strides[1],
                     b_panel,
                     b_row,
-                    target if k else start.ctypes.data + j * size,  # the first k are added to `start`, a row
+                    target if k else start.ctypes.data + j * size,  # the first sum is added to `start`, one row
                     c.strides[0] if k else 0,
                     target,
                     c.strides[0],
@@ -169,41 +174,32 @@ def _product_task(
 
 
 @Kernel(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
-def _product(
-    context: int, a: Array, b: Array, in_columns: int, start: Array, c: Array, tops: Array, tiles: int, panels: int
+def product_loop(
+    context: int,
+    a: Array,
+    b: Array,
+    in_columns: int,
+    start: Array,
+    c: Array,
+    row_offsets: Array,
+    tiles: int,
+    panels: int,
 ) -> None:
     """c = start + a b, for start and c in rows, b in rows or columns."""
-    width = SHAPE.bytes // c.itemsize * SHAPE.vectors
-    down = (tops.size - 1 + tiles - 1) // tiles
-    across = ((c.shape[1] + width - 1) // width + panels - 1) // panels
-    pack = IN_PLACE
+    NR = SHAPE.bytes // c.itemsize * SHAPE.vectors
+    tasks_down = (row_offsets.size - 1 + tiles - 1) // tiles
+    tasks_across = ((c.shape[1] + NR - 1) // NR + panels - 1) // panels
+    misplaced = b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % (CACHE_WAY // 4) == 0
+    packing = IN_PLACE
     if in_columns:
-        pack = COLUMNS
-    elif tiles >= FEW and (b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % (WAY // 4) == 0):
-        pack = ROWS
-    parallel_for(context, down * across, 2 * PER_JOB, _product_task, (a, b, pack, start, c, tops, tiles, panels))
+        packing = PACK_COLUMNS
+    elif tiles >= MIN_TILES_TO_PACK_B and misplaced:
+        packing = PACK_ROWS
+    arguments = (a, b, packing, start, c, row_offsets, tiles, panels)
+    parallel_for(context, tasks_down * tasks_across, 2 * JOB_OVERHEAD, _product_task, arguments)
 
 
-def product(a: Array, b: Array, start: Array, c: Array) -> None:
-    """c = start + a b, with `start` (N,) added to every row; c is in rows and shares no memory with the others.
-
-    None of M, K, N may be 0: a tile takes at least one step. The caller has checked every shape and dtype.
-    """
-    (M, K), N = a.shape, c.shape[1]
-    dtype = a.dtype
-    size = dtype.itemsize
-    in_columns = N > 1 and b.strides[1] != size
-    if in_columns and b.strides[0] != size:
-        cancel_recording()
-        b = np.asfortranarray(b)
-    width = SHAPE.bytes // size * SHAPE.vectors
-    cut_as = cut(M, N, K, width)
-    if MANY_PANELS * width <= N and (collide(a) or collide(a.T)):
-        a = spread(a) if collide(a) else spread(a.T).T
-    run(_product[dtype], a, b, in_columns, start, c, cut_as.tops, cut_as.tiles, cut_as.panels)
-
-
-# --- the twins ---------------------------------------------------------------------------------
+# --- the twins -----------------------------------------------------------------------------------------------
 
 
 @twin
@@ -219,6 +215,7 @@ def dense(x: Array, W: Array, b: Array) -> Array:
 
 
 def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Array:
+    """a b + bias, written to `out` if given."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ValueError(f"matmul expected shapes (M, K) and (K, N), got {a.shape} and {b.shape}.")
     dtype, shape = a.dtype, (a.shape[0], b.shape[1])
@@ -226,7 +223,7 @@ def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Arra
         raise ValueError(f"matmul expected out of shape {shape} and {dtype}, got {out.shape} and {out.dtype}.")
     c = out if out is not None and _writable_in_place(out, a, b) else aligned(shape, dtype)
     if c.size and a.size:
-        product(a, b, _row_of_zeros(shape[1], dtype) if bias is None else flat(bias), c)
+        _product(a, b, _row_of_zeros(shape[1], dtype) if bias is None else flat(bias), c)
     else:
         cancel_recording()
         c[...] = 0 if bias is None else bias
@@ -238,15 +235,35 @@ def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Arra
 
 
 def _writable_in_place(c: Array, a: Array, b: Array) -> bool:
+    """Whether the loop can write c directly: in rows, and apart from the memory of a and b."""
     flags = c.flags
     in_rows = flags.c_contiguous or c.shape[1] < 2 or c.strides[1] == c.itemsize
     return in_rows and flags.writeable and not np.may_share_memory(c, a) and not np.may_share_memory(c, b)
+
+
+def _product(a: Array, b: Array, start: Array, c: Array) -> None:
+    """c = start + a b for checked arrays, none of them empty: a tile takes at least one step."""
+    (M, K), N = a.shape, c.shape[1]
+    size = a.itemsize
+    in_columns = N > 1 and b.strides[1] != size
+    if in_columns and b.strides[0] != size:
+        cancel_recording()
+        b = np.asfortranarray(b)
+    NR = SHAPE.bytes // size * SHAPE.vectors
+    plan = plan_tiles(M, N, K, NR)
+    if MIN_PANELS_TO_COPY_A * NR <= N:
+        if rows_conflict(a):
+            a = copy_to_padded_rows(a)
+        elif rows_conflict(a.T):
+            a = copy_to_padded_rows(a.T).T
+    run(product_loop[a.dtype], a, b, in_columns, start, c, plan.row_offsets, plan.tiles_per_task, plan.panels_per_task)
 
 
 _zeros: dict[Any, Array] = {}
 
 
 def _row_of_zeros(n: int, dtype: Any) -> Array:
+    """At least n zeros, allocated once for all products without a bias."""
     row = _zeros.get(dtype)
     if row is None or row.size < n:
         row = _zeros[dtype] = np.zeros(n, dtype)

@@ -1,6 +1,6 @@
-"""Memory that a compiled function has for itself while it runs: on its stack, so that nothing is asked of the heap.
+"""Scratch memory: temporary arrays on the stack of a compiled function.
 
-`np.empty` in compiled code would do the same, but it takes numba half a second to prepare for that, once a process.
+`np.empty` in compiled code would allocate on the heap, and numba needs half a second in each process to prepare for it.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from npae.kernels.arrays import LINE
 
 @intrinsic(prefer_literal=True)
 def scratch(typing_context, count, like):
-    """A vector of `count` (a constant) numbers of the dtype of `like`, an array or a number; it begins a cache line."""
+    """An uninitialised vector of the dtype of `like`, aligned to a cache line. `count` must be a constant."""
     dtype = getattr(like, "dtype", like)
     kind = types.Array(dtype, 1, "C")
 
     def emit(context, builder, signature, arguments):
-        number = context.get_data_type(dtype)
-        size = context.get_constant(types.intp, context.get_abi_sizeof(number))
+        element = context.get_data_type(dtype)
+        size = context.get_constant(types.intp, context.get_abi_sizeof(element))
         with builder.goto_entry_block():
-            memory = builder.alloca(ir.ArrayType(number, count.literal_value))
+            memory = builder.alloca(ir.ArrayType(element, count.literal_value))
             memory.align = LINE
         array = context.make_array(kind)(context, builder)
         populate_array(
             array,
-            data=builder.bitcast(memory, number.as_pointer()),
+            data=builder.bitcast(memory, element.as_pointer()),
             shape=[context.get_constant(types.intp, count.literal_value)],
             strides=[size],
             itemsize=size,

@@ -10,52 +10,51 @@ from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, 
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.twins import flat, twin
 
-STRIP = 256  # columns in a task
-ROWS = 256  # rows that are summed in the dtype of the matrix before the sum is added in float64
+COLUMNS_PER_TASK = 256
+ROWS_PER_PARTIAL = 256  # rows whose sum is taken in the dtype of the matrix
 
 
 @inner
-def _column_sums_strip(a: Array, columns: int, total: Array, strip: int) -> None:
-    """ROWS rows at a time are summed in the dtype of a, and these sums in float64: a million rows cost no digits."""
-    first, last = strip * STRIP, min(columns, (strip + 1) * STRIP)
-    total = total[first:last]
-    part, sums = scratch(STRIP, a)[: total.size], scratch(STRIP, 0.0)[: total.size]
-    for j in range(total.size):
+def _column_sums_task(a: Array, columns: int, out: Array, task: int) -> None:
+    """Sum ROWS_PER_PARTIAL rows in the dtype of a, and these sums in float64: a million rows keep their digits."""
+    first, last = task * COLUMNS_PER_TASK, min(columns, (task + 1) * COLUMNS_PER_TASK)
+    out = out[first:last]
+    partial, sums = scratch(COLUMNS_PER_TASK, a)[: out.size], scratch(COLUMNS_PER_TASK, 0.0)[: out.size]
+    for j in range(out.size):
         sums[j] = 0.0
-    for start in range(0, a.size, ROWS * columns):
-        for j in range(part.size):
-            part[j] = 0
-        for row in range(start, min(a.size, start + ROWS * columns), columns):
+    for start in range(0, a.size, ROWS_PER_PARTIAL * columns):
+        for j in range(partial.size):
+            partial[j] = 0
+        for row in range(start, min(a.size, start + ROWS_PER_PARTIAL * columns), columns):
             a_row = a[row + first : row + last]
-            for j in range(part.size):
-                part[j] += a_row[j]
-        for j in range(part.size):
-            sums[j] += np.float64(part[j])
-    for j in range(total.size):
-        total[j] = sums[j]
+            for j in range(partial.size):
+                partial[j] += a_row[j]
+        for j in range(partial.size):
+            sums[j] += np.float64(partial[j])
+    for j in range(out.size):
+        out[j] = sums[j]
 
 
 @Kernel(vector, integer, vector_out)
-def _column_sums(context: int, a: Array, columns: int, total: Array) -> None:
-    """total_j = sum_i a_ij, for a in rows of `columns`."""
-    parallel_for(
-        context, (columns + STRIP - 1) // STRIP, a.size // columns * STRIP // 3, _column_sums_strip, (a, columns, total)
-    )
+def column_sums_loop(context: int, a: Array, columns: int, out: Array) -> None:
+    """out_j = sum_i a_ij, for a in rows of `columns` elements."""
+    tasks = (columns + COLUMNS_PER_TASK - 1) // COLUMNS_PER_TASK
+    parallel_for(context, tasks, a.size // columns * COLUMNS_PER_TASK // 3, _column_sums_task, (a, columns, out))
 
 
 @twin
 def column_sums(a: Array, out: Array) -> None:
     if out.shape != a.shape[1:] or out.dtype != a.dtype:
         raise ValueError(
-            f"column_sums expected out of shape {a.shape[1:]} and {a.dtype}, got {out.shape}, {out.dtype}."
+            f"column_sums expected out of shape {a.shape[1:]} in {a.dtype}, got {out.shape} in {out.dtype}."
         )
     rows = flat(a)
     if out.size == 0:
         return
     if out.flags.c_contiguous and out.flags.writeable and not np.may_share_memory(out, a):
-        run(_column_sums[a.dtype], rows, a.shape[1], out)
+        run(column_sums_loop[a.dtype], rows, a.shape[1], out)
     else:
         sums = np.empty(out.shape, a.dtype)
-        run(_column_sums[a.dtype], rows, a.shape[1], sums)
+        run(column_sums_loop[a.dtype], rows, a.shape[1], sums)
         cancel_recording()
         out[...] = sums

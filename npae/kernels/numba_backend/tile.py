@@ -1,50 +1,48 @@
 """The register tile: the innermost loop of a matrix product, written as LLVM instructions.
 
-A product c = a b is 2 M N K multiplications and additions, on (M + N) K + M N numbers. A core does 32 of them in
-a cycle and more, if both factors are in registers; from the first-level cache it can fetch a few numbers in
-that time. So what is fetched must be used many times over. A tile of c, `rows` high and `vectors` vectors
-wide, stays in registers while k runs:
+A product c = a b takes 2 M N K operations on (M + N) K + M N numbers. A core does 32 or more operations in a cycle if
+both factors are in registers, but it loads only a few numbers from the first-level cache in that time. So each loaded
+number must be used many times. A tile of c, `rows` high and `vectors` vectors wide, stays in registers while k runs:
 
-                    b[k]  ─ ─ ─ ─      `vectors` vectors, loaded once a step
+                    b[k]  ─ ─ ─ ─      load `vectors` vectors, once a step
         a[0, k]  →  c[0]  ▒ ▒ ▒ ▒
-        a[1, k]  →  c[1]  ▒ ▒ ▒ ▒      each a[i, k] is repeated over a vector and meets all of b[k]:
-        a[2, k]  →  c[2]  ▒ ▒ ▒ ▒      c[i] += a[i, k] b[k], one fused instruction a vector
+        a[1, k]  →  c[1]  ▒ ▒ ▒ ▒      broadcast each a[i, k] to a vector, and multiply it by all of b[k]:
+        a[2, k]  →  c[2]  ▒ ▒ ▒ ▒      c[i] += a[i, k] b[k], one fused multiply-add a vector
 
-A step fetches rows + vectors · width numbers and makes rows · vectors · width products of them: with 12 rows
-and 2 vectors of 16 floats, 44 numbers for 384 products. Higher and wider would be better still, were it not for
-the number of registers: 12 · 2 sums, 2 for b and 1 for a are 27 of the 32 that AVX-512 has. At the
-same time the products of one step do not wait for each other: a fused instruction takes 4 cycles and two can
-start in each, so 8 sums are the least that keep a core busy.
+A step loads rows + vectors · lanes numbers and makes rows · vectors · lanes products: with 12 rows and 2 vectors of 16
+floats, 44 numbers for 384 products. The number of registers limits the tile. AVX-512 has 32: 12 · 2 sums, 2 vectors of
+b and 1 of a take 27. The sums also hide latency. A fused multiply-add takes 4 cycles, and two can start in each, so a
+core needs at least 8 independent sums.
 
-Numba's own loops cannot say "keep these 24 vectors in registers", LLVM's instructions can: `emit_tile` writes
-them for one height, and numba's `@intrinsic` puts them into a compiled function. How wide a vector is and how many
-registers there are, the host's features decide (`shape_for`). At the right edge of c lanes outside of it are
-masked, neither loaded nor stored; but not in the loop over k, where a mask would cost an instruction a vector on some
-processors: there b has to be readable to the tile's full width.
+Numba's own loops cannot keep 24 vectors in registers. LLVM's instructions can: `emit_tile` writes them for one height,
+and numba's `@intrinsic` puts them into a compiled function. The host's features decide the vector width and the number
+of registers (`shape_for`). At the right edge of c, masks keep the tile from loading or storing lanes outside of c. The
+loop over k has no masks, since a mask costs an instruction a vector on some processors. So b must be readable to the
+tile's full width.
 
-For the smallest of tiles, one row of one vector of two floats, the loop over k looks like this:
+For the smallest of tiles, one row of one vector of two floats, the loop over k is:
 
     loop:
-      %k = phi i64 [0, %before], [%k.next, %loop]
-      %a.at = phi i64 [%a, %before], [%a.at.next, %loop]
-      %b.at = phi i64 [%b, %before], [%b.at.next, %loop]
-      %total = phi <2 x float> [<float 0.0, float 0.0>, %before], [%sum, %loop]
-      %at = inttoptr i64 %b.at to <2 x float>*
-      %b.k = load <2 x float>, <2 x float>* %at, align 4
+      %k = phi  i64 [0, %before], [%k.next, %loop]
+      %a.at = phi  i64 [%a, %before], [%a.at.next, %loop]
+      %b.at = phi  i64 [%b, %before], [%b.at.next, %loop]
+      %total = phi  <2 x float> [<float 0.0, float 0.0>, %before], [%sum, %loop]
+      %pointer = inttoptr i64 %b.at to <2 x float>*
+      %b.k = load <2 x float>, <2 x float>* %pointer, align 4
       %.16 = mul i64 %b.row, 16
-      %later = add i64 %b.at, %.16
-      %ahead = inttoptr i64 %later to i8*
-      call void @llvm.prefetch.p0(i8* %ahead, i32 0, i32 3, i32 1)
+      %ahead = add i64 %b.at, %.16
+      %line = inttoptr i64 %ahead to i8*
+      call void @llvm.prefetch.p0(i8* %line, i32 0, i32 3, i32 1)
       %.18 = mul i64 %a.column, 16
-      %later.1 = add i64 %a.at, %.18
-      %ahead.1 = inttoptr i64 %later.1 to i8*
-      call void @llvm.prefetch.p0(i8* %ahead.1, i32 0, i32 3, i32 1)
-      %at.1 = inttoptr i64 %a.at to float*
-      %a.k = load float, float* %at.1, align 4
-      %a.all.first = insertelement <2 x float> <float undef, float undef>, float %a.k, i32 0
-      %a.all = shufflevector <2 x float> %a.all.first, <2 x float> <float undef, float undef>,
+      %ahead.1 = add i64 %a.at, %.18
+      %line.1 = inttoptr i64 %ahead.1 to i8*
+      call void @llvm.prefetch.p0(i8* %line.1, i32 0, i32 3, i32 1)
+      %pointer.1 = inttoptr i64 %a.at to float*
+      %a.k = load float, float* %pointer.1, align 4
+      %a.vector.first = insertelement <2 x float> <float undef, float undef>, float %a.k, i32 0
+      %a.vector = shufflevector <2 x float> %a.vector.first, <2 x float> <float undef, float undef>,
           <2 x i32> <i32 0, i32 0>
-      %product = fmul contract <2 x float> %a.all, %b.k
+      %product = fmul contract <2 x float> %a.vector, %b.k
       %sum = fadd contract <2 x float> %product, %total
       %k.next = add i64 %k, 1
       %a.at.next = add i64 %a.at, %a.column
@@ -52,9 +50,8 @@ For the smallest of tiles, one row of one vector of two floats, the loop over k 
       %more = icmp slt i64 %k.next, %depth
       br i1 %more, label %loop, label %after
 
-Two loads, a number made into a vector, the product and the sum; the rest moves k and the two addresses on, and asks
-early for what will be needed 16 steps later. A tile of 12 rows has a, product and sum twelve times, and no more of
-anything else.
+It has two loads, a broadcast, a product and a sum. The other instructions advance k and the two addresses, and prefetch
+the numbers of 16 steps later. A tile of 12 rows has a, product and sum twelve times, and everything else once.
 
 Source: Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication", ACM Transactions on
 Mathematical Software 34(3); Van Zee and van de Geijn, 2015, "BLIS", ACM TOMS 41(3), for the tile in registers.
@@ -71,12 +68,12 @@ from numba.extending import intrinsic
 
 from npae.kernels.arrays import LINE
 
-AHEAD = 16  # steps: how long before they are needed a row of b and a column of a are asked for
+AHEAD = 16  # steps between the prefetch of a row of b or a column of a, and its use
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 class Shape(NamedTuple):
-    """A tile of `heights[0]` rows, or of the lower `heights` where fewer are left, by `vectors` of `bytes`."""
+    """Tiles of `vectors` vectors of `bytes` bytes. `heights` are their possible rows, the highest first."""
 
     bytes: int
     vectors: int
@@ -84,7 +81,7 @@ class Shape(NamedTuple):
 
 
 def shape_for(features: str) -> Shape:
-    """The tile for a host with these features, as LLVM spells them: "+avx2,+fma,-avx512f,...".
+    """The tile for a host with these features, as LLVM names them: "+avx2,+fma,-avx512f,...".
 
     >>> shape_for("+avx2,+fma,-avx512f")
     Shape(bytes=32, vectors=2, heights=(6, 4, 3, 2, 1))
@@ -110,79 +107,79 @@ HEIGHTS = SHAPE.heights
 
 
 class Emitter:
-    """The instructions that a tile is made of, for vectors of one kind."""
+    """Writes the instructions of a tile of one dtype. With `columns`, it masks the lanes beyond that column."""
 
-    def __init__(self, builder: ir.IRBuilder, real: ir.Type, shape: Shape, columns: Any) -> None:
+    def __init__(self, builder: ir.IRBuilder, real: ir.Type, shape: Shape, columns: Any = None) -> None:
         self.builder = builder
         self.real = real
         self.size = 4 if isinstance(real, ir.FloatType) else 8
         self.lanes = shape.bytes // self.size
         self.vectors = range(shape.vectors)
         self.vector = ir.VectorType(real, self.lanes)
-        self.whole = columns is None
-        self.masks = [] if columns is None else [self._mask(columns, v * self.lanes) for v in self.vectors]
+        self.masked = columns is not None
+        self.masks = [self._mask(columns, v * self.lanes) for v in self.vectors] if self.masked else []
 
-    def repeat(self, scalar: Any, name: str = "") -> Any:
+    def broadcast(self, scalar: Any, name: str = "") -> Any:
         """The vector whose lanes all are `scalar`."""
-        nothing = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
-        first = self.builder.insert_element(nothing, scalar, I32(0), name=f"{name}.first" if name else "")
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, I32(0), name=f"{name}.first" if name else "")
         order = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, nothing, order, name=name)
+        return self.builder.shuffle_vector(first, undefined, order, name=name)
 
     def _mask(self, columns: Any, first: int) -> Any:
-        """The lanes first, first + 1, ... that lie within `columns`."""
+        """Which of the lanes first, first + 1, ... are below `columns`."""
         lanes = ir.Constant(ir.VectorType(I64, self.lanes), list(range(first, first + self.lanes)))
-        return self.builder.icmp_signed("<", lanes, self.repeat(columns), name="mask")
+        return self.builder.icmp_signed("<", lanes, self.broadcast(columns), name="mask")
 
     def step(self, address: Any, stride: Any, times: int, name: str = "") -> Any:
         """address + times · stride."""
         return address if times == 0 else self.builder.add(address, self.builder.mul(stride, I64(times)), name=name)
 
     def pointer(self, address: Any, kind: ir.Type) -> Any:
-        return self.builder.inttoptr(address, kind.as_pointer(), name="at")
+        return self.builder.inttoptr(address, kind.as_pointer(), name="pointer")
 
     def load_scalar(self, address: Any) -> Any:
         return self.builder.load(self.pointer(address, self.real), align=self.size, name="a.k")
 
     def load(self, address: Any, name: str) -> list[Any]:
-        """The vectors of a row of the tile that begins at `address`; 0 in lanes outside of it."""
-        if self.whole:
-            places = [self._place(address, v) for v in self.vectors]
-            return [self.builder.load(place, align=self.size, name=name) for place in places]
+        """The vectors of the row of the tile at `address`; masked lanes are 0."""
+        if not self.masked:
+            pointers = [self._vector_pointer(address, v) for v in self.vectors]
+            return [self.builder.load(pointer, align=self.size, name=name) for pointer in pointers]
         zero = ir.Constant(self.vector, None)
         kind = ir.FunctionType(self.vector, [self.vector.as_pointer(), I32, self.masks[0].type, zero.type])
         load = self._intrinsic("llvm.masked.load", kind)
         return [
-            self.builder.call(load, [self._place(address, v), I32(self.size), mask, zero], name=name)
+            self.builder.call(load, [self._vector_pointer(address, v), I32(self.size), mask, zero], name=name)
             for v, mask in enumerate(self.masks)
         ]
 
     def store(self, row: list[Any], address: Any) -> None:
-        """Write a row of the tile, but no lane outside of it."""
-        if self.whole:
+        """Write a row of the tile, except its masked lanes."""
+        if not self.masked:
             for v, value in enumerate(row):
-                self.builder.store(value, self._place(address, v), align=self.size)
+                self.builder.store(value, self._vector_pointer(address, v), align=self.size)
             return
         kind = ir.FunctionType(ir.VoidType(), [self.vector, self.vector.as_pointer(), I32, self.masks[0].type])
         store = self._intrinsic("llvm.masked.store", kind)
         for v, (value, mask) in enumerate(zip(row, self.masks, strict=True)):
-            self.builder.call(store, [value, self._place(address, v), I32(self.size), mask])
+            self.builder.call(store, [value, self._vector_pointer(address, v), I32(self.size), mask])
 
     def prefetch(self, address: Any) -> None:
-        """Ask for a row of the tile that begins at `address`, and do not wait for it."""
-        for v in range(0, len(self.vectors), max(1, LINE // self.vector_bytes)):  # one for each line of the cache
+        """Prefetch the row of the tile at `address`: each of its cache lines."""
+        for v in range(0, len(self.vectors), max(1, LINE // self.vector_bytes)):
             self.prefetch_line(self.step(address, I64(self.vector_bytes), v))
 
     def prefetch_line(self, address: Any) -> None:
-        """Ask for the line of the cache that `address` is in."""
+        """Prefetch the cache line of `address`."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         module = self.builder.module
         prefetch = module.globals.get("llvm.prefetch.p0") or ir.Function(module, kind, "llvm.prefetch.p0")
-        self.builder.call(prefetch, [self.builder.inttoptr(address, byte, name="ahead"), I32(0), I32(3), I32(1)])
+        self.builder.call(prefetch, [self.builder.inttoptr(address, byte, name="line"), I32(0), I32(3), I32(1)])
 
     def multiply_add(self, x: Any, y: Any, total: Any) -> Any:
-        """x y + total, which becomes one instruction where the host has it."""
+        """x y + total: one fused instruction if the host has it."""
         product = self.builder.fmul(x, y, flags=["contract"], name="product")
         return self.builder.fadd(product, total, flags=["contract"], name="sum")
 
@@ -190,7 +187,7 @@ class Emitter:
     def vector_bytes(self) -> int:
         return self.lanes * self.size
 
-    def _place(self, address: Any, v: int) -> Any:
+    def _vector_pointer(self, address: Any, v: int) -> Any:
         return self.pointer(self.step(address, I64(self.vector_bytes), v), self.vector)
 
     def _intrinsic(self, name: str, kind: ir.FunctionType) -> Any:
@@ -207,11 +204,11 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
 
         c[i, j] = start[i, j] + sum_k a[i, k] b[k, j]        i < rows, j < columns, k < depth
 
-    The sum is taken from zero and added to `start` as a whole: where that is the sum of the k before these, each
-    stretch of k keeps the digits that it has on its own, however many came before.
+    The sum begins at zero and is then added to `start`. If `start` is the sum over earlier k, this keeps the digits of
+    the new sum, however many k came before.
 
-    Its arguments are addresses and strides in bytes; the elements of a row of b, start and c lie side by side.
-    Rows of b are read to the tile's full width, beyond `columns` if need be.
+    The arguments are addresses, and strides in bytes. The elements of a row of b, start and c are contiguous. Rows of b
+    are read to the tile's full width, also beyond `columns`.
     """
     name = f"npae_tile_{real}_{rows}"
     if name in module.globals:
@@ -225,18 +222,18 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
     before, loop, after = (function.append_basic_block(label) for label in ("before", "loop", "after"))
 
     builder = ir.IRBuilder(before)
-    emit, edge = Emitter(builder, real, shape, None), Emitter(builder, real, shape, columns)
+    emit, edge = Emitter(builder, real, shape), Emitter(builder, real, shape, columns)
     builder.branch(loop)
 
     builder.position_at_end(loop)
     k, a_k, b_k = builder.phi(I64, "k"), builder.phi(I64, "a.at"), builder.phi(I64, "b.at")
     total = [[builder.phi(emit.vector, "total") for _ in emit.vectors] for _ in range(rows)]
     b_vectors = emit.load(b_k, "b.k")
-    emit.prefetch(emit.step(b_k, b_row, AHEAD, "later"))
-    emit.prefetch_line(emit.step(a_k, a_column, AHEAD, "later"))
+    emit.prefetch(emit.step(b_k, b_row, AHEAD, "ahead"))
+    emit.prefetch_line(emit.step(a_k, a_column, AHEAD, "ahead"))
     sums = []
     for i in range(rows):
-        a_vector = emit.repeat(emit.load_scalar(emit.step(a_k, a_row, i)), "a.all")
+        a_vector = emit.broadcast(emit.load_scalar(emit.step(a_k, a_row, i)), "a.vector")
         sums.append([emit.multiply_add(a_vector, y, t) for y, t in zip(b_vectors, total[i], strict=True)])
     for phi, begin, stride in ((k, I64(0), I64(1)), (a_k, a, a_column), (b_k, b, b_row)):
         phi.add_incoming(begin, before)
@@ -258,7 +255,7 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
 
 @intrinsic
 def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth):
-    """Compute one tile of c, of `rows` rows; `kind` is any number of the arrays' dtype."""
+    """Compute one tile of `rows` rows (see `emit_tile`). `kind` is any number of the arrays' dtype."""
 
     def emit(context, builder, signature, arguments):
         rows, *rest = arguments[1:]

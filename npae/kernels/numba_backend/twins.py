@@ -1,7 +1,7 @@
-"""The registry of twins, and how arrays are handed to compiled loops.
+"""The registry of twins, and the checks that they share.
 
-A twin has the name and the arguments of the kernel whose body specifies it. It checks every shape, dtype and layout
-before a compiled loop runs, which checks nothing.
+A twin has the name and the parameters of the plain kernel that it must equal. It checks shapes, dtypes and layouts,
+because compiled loops check nothing.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ TWINS: dict[str, Callable[..., Any]] = {}
 
 
 def twin(function: Function) -> Function:
-    """Register the compiled twin of the kernel of the same name."""
+    """Register a function as the twin of the kernel of the same name."""
     TWINS[function.__name__] = function
     return function
 
 
 def flat(a: Array) -> Array:
-    """`a` as one contiguous vector."""
+    """`a` as a contiguous vector."""
     return contiguous(a).reshape(-1)
 
 
 def contiguous(a: Array) -> Array:
-    """`a`, or a copy if it is not contiguous. A replay would not repeat the copy."""
+    """`a`, or a copy if it is not contiguous. A replay would not repeat the copy, so it cancels the recording."""
     if not a.flags.c_contiguous:
         cancel_recording()
     return np.ascontiguousarray(a)
 
 
 def check_same_shape(*arrays: Array) -> None:
+    """Raise ValueError unless all arrays have one shape."""
     if any(a.shape != arrays[0].shape for a in arrays):
-        raise ValueError(f"kernel expected arrays of one shape, got {[a.shape for a in arrays]}.")
+        raise ValueError(f"kernel expected arrays of one shape, got {[a.shape for a in arrays]}: reshape them.")
