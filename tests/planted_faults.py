@@ -326,6 +326,7 @@ def complaints(faults):
 
 
 def main(words):
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a process with threads is not safe to fork
     import hypothesis.extra.numpy  # noqa: F401  (loaded once, before the processes fork)
     import numpy  # noqa: F401
     import pytest  # noqa: F401

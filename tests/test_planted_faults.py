@@ -31,8 +31,7 @@ def test_the_tests_that_must_fail_exist(node):
 @pytest.mark.skipif(not HAVE_NUMBA, reason="runs once, where numba is installed")
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") == "few", reason="a short run")
 def test_every_fault_is_caught():
-    command = [sys.executable, planted_faults.__file__]
-    done = subprocess.run(command, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, planted_faults.__file__], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
