@@ -5,8 +5,8 @@
     plots.save(fig, "digits.png")
 
 Only `figure` imports matplotlib, without a window, so it works on a machine without a display. The other functions draw
-on any Axes. All plots share one style: no frame, small titles, grey for what is only compared with, and colours that
-people with any colour vision can tell apart.
+on any Axes. All plots share one style: no frame, small titles, grey for references, and colours that people with any
+colour vision can tell apart.
 
 An `image_shape` is (height, width) in pixels; None means square images, such as 28 x 28 for rows of 784.
 

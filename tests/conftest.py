@@ -1,8 +1,8 @@
-"""Hypothesis profiles, the backends that tests run on, and the tally of gradients checked.
+"""Hypothesis profiles, the backends that tests run on, and the table of gradients checked.
 
-`pytest` uses the profile "ci": the same examples every time. `HYPOTHESIS_PROFILE=thorough pytest` draws
-ten times as many, at random, and "few" a fifth. "first_failure" serves `planted_faults.py`: the examples
-of "ci", and no search for a smaller one once one fails. `NPAE_BACKEND=numpy pytest` leaves numba out.
+`pytest` uses the profile "ci", which draws the same examples every time. `HYPOTHESIS_PROFILE=thorough pytest` draws ten
+times as many at random, "few" a fifth. `planted_faults.py` uses "first_failure": the examples of "ci" without shrinking.
+`NPAE_BACKEND=numpy pytest` leaves numba out.
 """
 
 import os

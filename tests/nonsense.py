@@ -26,13 +26,13 @@ FRACTIONS = st.floats(-5, 5).filter(lambda v: v != int(v)) | st.sampled_from([1.
 
 
 def no_count(at_least=1, none=False):
-    """What is not a whole number from `at_least` on."""
+    """Values that are not whole numbers >= `at_least`."""
     few = st.integers(-(10**30), at_least - 1) | st.integers(-5, at_least - 1).map(np.int64)
     return (WORDS | THINGS | NOT_FINITE | FLAGS | FRACTIONS | few) | (st.nothing() if none else NONE)
 
 
 def no_real(low=-np.inf, high=np.inf, ends=False):
-    """What is not a number in [low, high], or, with `ends`, strictly between."""
+    """Values that are not numbers in [low, high]; with `ends`, the bounds are excluded as well."""
     odd = WORDS | THINGS | NOT_FINITE | FLAGS | NONE
     if low > -np.inf:
         odd |= st.floats(max_value=low, exclude_max=not ends, allow_nan=False)
@@ -42,7 +42,7 @@ def no_real(low=-np.inf, high=np.inf, ends=False):
 
 
 def no_choice(*names, none=False):
-    """Neither one of the names nor an object of the kind."""
+    """Values that are neither one of the names nor an object of the kind."""
     others = (
         WORDS.filter(lambda word: word not in names) | FRACTIONS | NOT_FINITE | THINGS.filter(lambda v: v is not len)
     )
@@ -59,7 +59,7 @@ def shapes(rank, least=1):
 
 @st.composite
 def no_table(draw, width=None, width_known=True):
-    """What is no (n, width) table of finite numbers, n >= 1; of any width >= 1 where it is None."""
+    """Values that are not (n, width) tables of finite numbers with n >= 1; None means any width >= 1."""
     kind = draw(st.sampled_from(["rank", "empty", "width", "dtype", "not finite", "thing"]))
     columns = width or draw(st.integers(1, 4))
     if kind == "width" and width is not None:
@@ -81,7 +81,7 @@ def no_table(draw, width=None, width_known=True):
 
 
 def no_batch(width=None):
-    """What a layer refuses: it takes empty, complex and infinite batches."""
+    """Values that a layer refuses; it accepts empty, complex and infinite batches."""
 
     def taken(x):
         is_number = isinstance(x, np.ndarray) and x.dtype.kind in "fiubc"
@@ -91,7 +91,7 @@ def no_batch(width=None):
 
 
 def no_row(width=None):
-    """What is no (width,) of finite numbers, width >= 1."""
+    """Values that are not finite numbers of shape (width,), width >= 1."""
 
     def taken(x):
         if isinstance(x, np.ndarray):
@@ -104,7 +104,7 @@ def no_row(width=None):
 
 
 def said(strategy):
-    """Nothing that means: as usual."""
+    """The same values without None, which selects the default."""
     return strategy.filter(lambda v: v is not None)
 
 

@@ -53,10 +53,10 @@ def as_flag(value: Any, caller: str, name: str) -> bool:
     raise TypeError(f"{caller} expected {name} as True or False, got {_shown(value)}: pass a bool.")
 
 
-def as_pair_of(value: Any, caller: str, name: str, what: str, example: str) -> tuple[Any, Any]:
-    """`value` as a pair."""
+def as_pair_of(value: Any, caller: str, name: str, expected: str, example: str) -> tuple[Any, Any]:
+    """`value` as a pair; `expected` and `example` describe it in the error."""
     if not isinstance(value, tuple | list | np.ndarray) or len(value) != 2:
-        raise ValueError(f"{caller} expected {name} as {what}, got {value!r}: pass {example}, for example.")
+        raise ValueError(f"{caller} expected {name} as {expected}, got {value!r}: pass {example}, for example.")
     first, second = value
     return first, second
 

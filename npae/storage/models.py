@@ -79,7 +79,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     """The model that `save` wrote to `path`.
 
     Any file may be given. `load` runs nothing in it, and refuses each that `save` would not write. It takes a few
-    times the memory of the file's arrays, and up to 25 times that of its header, which has at most 16 MiB.
+    times the memory of the file's arrays, and up to 60 times that of its header, which has at most 16 MiB.
 
     Raises
     ------

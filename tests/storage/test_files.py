@@ -1,4 +1,4 @@
-"""Whatever happens while a file is written, what stands at its path is whole: the old one, or the new one."""
+"""Whatever happens while a file is written, its path holds the whole old file or the whole new one."""
 
 import errno
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forgery import parts
 
 import npae
-from npae import files
-from npae.files import write_whole
+from npae.storage import atomic_write, files
 
 X = np.random.default_rng(0).random((30, 6))
 CHECKOUT = Path(npae.__file__).parent.parent
@@ -37,9 +37,9 @@ def run(program, *arguments):
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(path):
-    write_whole(path, lambda stream: stream.write(b"new"))
+    atomic_write(path, lambda stream: stream.write(b"new"))
     assert path.read_bytes() == b"new"
-    write_whole(str(path).encode(), lambda stream: stream.write(b"newer"))
+    atomic_write(str(path).encode(), lambda stream: stream.write(b"newer"))
     assert path.read_bytes() == b"newer"
     assert list(path.parent.iterdir()) == [path]
 
@@ -58,13 +58,13 @@ def test_an_error_midway_leaves_the_old_file_and_no_other(path, monkeypatch, err
     if when != "write":
         monkeypatch.setattr(os, when, fail)
     with pytest.raises(error if isinstance(error, type) else OSError):
-        write_whole(path, write)
+        atomic_write(path, write)
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one_and_no_other(path):
-    """Ctrl-C comes at the first line of `files.py`, then at the second, and so on, until it comes too late."""
+    """Ctrl-C comes at the first line of `files.py`, then at the second, and so on, until none is left."""
 
     def interrupted_at(n):
         def trace(frame, event, _):
@@ -79,7 +79,7 @@ def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one_and_no_othe
         before = sys.gettrace()
         sys.settrace(trace)
         try:
-            write_whole(path, lambda stream: stream.write(b"new"))
+            atomic_write(path, lambda stream: stream.write(b"new"))
         except KeyboardInterrupt:
             return True
         finally:
@@ -145,14 +145,14 @@ print(len(midway), *found)
 
 
 @posix
-def test_a_hundred_kills_leave_a_whole_model_each_and_the_next_save_sweeps_up(tmp_path):
+def test_a_hundred_kills_leave_a_whole_model_each_and_the_next_save_removes_the_rest(tmp_path):
     midway, one, other = map(int, run(KILLS, tmp_path))
     assert one + other == 100
     assert min(midway, one, other) > 0, "some kills came in the middle of a save, and both models were found"
 
 
 @posix
-def test_what_another_is_still_writing_is_not_swept(path):
+def test_a_file_that_another_writer_has_not_finished_is_kept(path):
     writing, done = threading.Event(), threading.Event()
 
     def slowly(stream):
@@ -160,11 +160,11 @@ def test_what_another_is_still_writing_is_not_swept(path):
         writing.set()
         done.wait(60)
 
-    thread = threading.Thread(target=write_whole, args=(path, slowly))
+    thread = threading.Thread(target=atomic_write, args=(path, slowly))
     thread.start()
     writing.wait(60)
     try:
-        write_whole(path, lambda stream: stream.write(b"quick"))
+        atomic_write(path, lambda stream: stream.write(b"quick"))
         assert path.read_bytes() == b"quick"
         assert len(list(path.parent.iterdir())) == 2
     finally:
@@ -174,16 +174,16 @@ def test_what_another_is_still_writing_is_not_swept(path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_only_what_was_left_behind_at_this_path_is_swept(path):
+def test_only_unfinished_files_of_the_same_name_are_removed(path):
     other = [".file.part", ".file.0123.part", ".file2.0123456789abcdef.part", "file.0123456789abcdef.part"]
     for name in [*other, ".file.0123456789abcdef.part"]:
         path.with_name(name).write_bytes(b"half a file")
-    write_whole(path, lambda stream: stream.write(b"new"))
+    atomic_write(path, lambda stream: stream.write(b"new"))
     assert sorted(p.name for p in path.parent.iterdir()) == sorted(["file", *other])
 
 
 @posix
-def test_one_that_was_swept_before_it_was_locked_is_begun_again(path, monkeypatch):
+def test_a_file_that_was_removed_before_it_was_locked_is_begun_again(path, monkeypatch):
     locks = []
 
     def late(stream, operation):
@@ -192,13 +192,13 @@ def test_one_that_was_swept_before_it_was_locked_is_begun_again(path, monkeypatc
             os.unlink(stream.name)
 
     monkeypatch.setattr(files.fcntl, "flock", late)
-    write_whole(path, lambda stream: stream.write(b"new"))
+    atomic_write(path, lambda stream: stream.write(b"new"))
     assert path.read_bytes() == b"new"
     assert len(locks) == 2
 
 
 @posix
-def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_is_thereafter(path, monkeypatch):
+def test_the_bytes_are_synced_before_the_rename_and_the_folder_after_it(path, monkeypatch):
     calls, fsync, replace = [], os.fsync, os.replace
 
     def synced(place):
@@ -211,7 +211,7 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_is_thereafter(pa
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    write_whole(path, lambda stream: stream.write(b"new"))
+    atomic_write(path, lambda stream: stream.write(b"new"))
     assert calls == ["3 bytes", "name", "folder"]
 
 
@@ -254,7 +254,11 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     assert (tmp_path / "pipe").is_fifo()
     reader.join(60)
     npae.save(model, tmp_path / "file")
-    assert read == [(tmp_path / "file").read_bytes()]
+    (header, arrays), (header_again, arrays_again) = (
+        parts(whole) for whole in (read[0], (tmp_path / "file").read_bytes())
+    )
+    assert header == header_again
+    assert all(np.array_equal(a, arrays_again[name]) for name, a in arrays.items())
 
 
 # --- the place -----------------------------------------------------------------------------------------------------
@@ -272,29 +276,29 @@ def test_a_file_has_the_permissions_of_any_new_file_and_keeps_those_it_had(tmp_p
 
 
 @posix
-def test_a_link_still_leads_to_the_file(path):
+def test_a_link_is_kept_and_its_file_replaced(path):
     link = path.with_name("link")
     link.symlink_to("file")
-    write_whole(link, lambda stream: stream.write(b"new"))
+    atomic_write(link, lambda stream: stream.write(b"new"))
     assert link.is_symlink()
     assert path.read_bytes() == b"new"
 
 
 def test_a_name_may_be_as_long_as_the_file_system_lets_it(path):
     long = path.with_name("n" * 255)
-    write_whole(long, lambda stream: stream.write(b"new"))
+    atomic_write(long, lambda stream: stream.write(b"new"))
     assert long.read_bytes() == b"new"
 
 
-def test_a_name_in_the_folder_at_hand_needs_no_other(path, monkeypatch):
+def test_a_name_without_a_folder_is_in_the_current_one(path, monkeypatch):
     monkeypatch.chdir(path.parent)
-    write_whole("file", lambda stream: stream.write(b"new"))
+    atomic_write("file", lambda stream: stream.write(b"new"))
     assert path.read_bytes() == b"new"
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_folder_is_no_file_and_one_that_is_missing_is_not_made(path):
+def test_a_folder_is_refused_and_a_missing_one_is_not_made(path):
     for place in (path.parent, path.parent / "nowhere" / "file"):
         with pytest.raises(OSError, match=path.parent.name):
-            write_whole(place, lambda stream: stream.write(b"new"))
+            atomic_write(place, lambda stream: stream.write(b"new"))
     assert list(path.parent.iterdir()) == [path]

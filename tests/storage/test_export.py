@@ -86,7 +86,7 @@ def test_the_file_computes_what_the_model_computes(backend, path, model):
 
 
 @given(st.integers(1, 6), st.sampled_from([np.float32, np.float64]), seeds())
-def test_so_does_that_of_a_pca_also_far_from_zero(path, k, dtype, seed):
+def test_the_file_of_a_pca_computes_the_same_also_far_from_zero(path, k, dtype, seed):
     far = np.random.default_rng(seed).random((20, 6)).astype(dtype) + dtype(1000)
     model = npae.PCA(k).fit(far)
     file = exported(model, path)
@@ -152,16 +152,24 @@ def test_the_file_is_short_lines_of_python_3_10_that_say_what_it_is(make, path):
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
 
 
-FUNCTIONS = {npae.ReLU: "relu", npae.LeakyReLU: "leaky_relu", npae.ELU: "elu", npae.Sigmoid: "sigmoid"}
+FORMULAS = {
+    npae.ReLU: "np.maximum(x, 0)", npae.LeakyReLU: "0.01 * x)", npae.ELU: "1.0 * np.expm1(", npae.Sigmoid: "(1 + e)",
+    npae.Tanh: "np.tanh(x)", npae.Identity: "@ W2",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_only_the_activations_that_are_used_are_written(activation, path):
-    file = exported(npae.AE(**QUICK, activation=activation()).fit(X), path)
-    assert {name for name in FUNCTIONS.values() if name in file} == {FUNCTIONS.get(activation)} - {None}
+def test_each_activation_is_a_line_between_the_products_and_no_other_is_written(activation, path):
+    npae.AE(**QUICK, activation=activation()).fit(X).export(path)
+    encode, decode = re.findall(r"    x = x @ .*?    return x\n", path.read_text(encoding="utf-8"), re.DOTALL)
+    for body in (encode, decode):
+        found = {kind for kind, formula in FORMULAS.items() if formula in body}
+        assert found - {npae.Identity} == {activation} - {npae.Identity}
+        lines = 3 + {npae.Identity: 0, npae.Sigmoid: 2}.get(activation, 1)
+        assert len(body.splitlines()) == lines
 
 
-def test_what_the_file_returns_is_the_callers_own(path):
+def test_the_file_returns_arrays_of_its_own(path):
     network = {"encoder": npae.Sequential(npae.Identity()), "decoder": npae.Sequential(npae.Dense(6, 6, rng=0))}
     file = exported(npae.AE(**network, epochs=0, dtype=float).fit(X), path)
     Z = file["encode"](X)
@@ -171,7 +179,7 @@ def test_what_the_file_returns_is_the_callers_own(path):
 
 
 @pytest.mark.parametrize("bad", [X[0], X[:, :5], X[None], 3.0])
-def test_the_file_checks_the_shape_of_what_it_is_given(bad, path):
+def test_the_file_checks_the_shape_of_its_arguments(bad, path):
     file = exported(npae.AE(**QUICK).fit(X), path)
     shape = re.escape(str(np.shape(bad)))
     for use in ("encode", "reconstruct"):
@@ -211,7 +219,7 @@ class Rounded(npae.MSE):
 
 
 @pytest.mark.parametrize("layer", [Swish(), MyReLU(), MySequential(npae.Tanh())])
-def test_a_layer_of_yours_is_refused_and_the_old_file_stays(layer, tmp_path):
+def test_a_layer_that_is_not_npaes_is_refused_and_the_old_file_kept(layer, tmp_path):
     (tmp_path / "model.py").write_text("old")
     decoder = npae.Sequential(npae.Dense(2, 6, rng=0), layer)
     model = npae.AE(encoder=npae.Sequential(npae.Dense(6, 2, rng=0)), decoder=decoder, epochs=1).fit(X)
@@ -221,7 +229,7 @@ def test_a_layer_of_yours_is_refused_and_the_old_file_stays(layer, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_loss_of_yours_is_no_matter_unless_it_has_its_own_link(path):
+def test_a_loss_that_is_not_npaes_is_exported_unless_it_has_a_link_of_its_own(path):
     model = npae.AE(**QUICK, loss=Doubled()).fit(X)
     np.testing.assert_allclose(exported(model, path)["reconstruct"](X), model.reconstruct(X), rtol=1e-12)
     with pytest.raises(TypeError, match=r"export expected a loss whose link is .*, got Rounded\(\): train with one"):
@@ -248,6 +256,8 @@ def test_nothing_is_exported_before_the_fit(make, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_that_is_none_in_python_is_not_imported_by_it(tmp_path):
+def test_the_docstring_imports_the_file_by_its_name_where_python_can(tmp_path):
+    npae.PCA(1).fit(X).export(tmp_path / "codes.py")
+    assert "\n    import codes\n" in (tmp_path / "codes.py").read_text(encoding="utf-8")
     npae.PCA(1).fit(X).export(tmp_path / "my model-2.py")
     assert "\n    import model\n" in (tmp_path / "my model-2.py").read_text(encoding="utf-8")
