@@ -116,8 +116,8 @@ def test_a_bad_argument_is_refused_by_fit_and_keeps_what_was_learned(argument, e
         (0.5, ValueError, ("corruption as one of", "0.5", "choose")),
         (npae.GaussianNoise, ValueError, ("corruption as one of", "GaussianNoise", "as an object")),
         (lambda x, rng: x * np.nan, ValueError, ("finite numbers", "NaN or infinity", "let it return")),
-        (lambda x, rng: x[:, :3], ValueError, ("return numbers of shape", "(4, 3)", "shaped like its argument")),
-        (lambda x, rng: x.astype(str), ValueError, ("return numbers of shape", "<U", "shaped like its argument")),
+        (lambda x, rng: x[:, :3], ValueError, ("return numbers of shape", "(4, 3)", "of the shape of its argument")),
+        (lambda x, rng: x.astype(str), ValueError, ("return numbers of shape", "<U", "of the shape of its argument")),
     ],
     ids=["unknown", "number", "a class", "NaN", "narrow", "strings"],
 )

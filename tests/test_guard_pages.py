@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import HAVE_NUMBA
+from helpers import HAVE_NUMBA
 
 import npae
 

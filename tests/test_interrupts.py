@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import HAVE_NUMBA
+from helpers import HAVE_NUMBA
 from hypothesis import settings
 
 import npae

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HAVE_NUMBA
-from helpers import numbers, seeds
+from helpers import HAVE_NUMBA, numbers, seeds
 from hypothesis import example, given
 from hypothesis import strategies as st
 

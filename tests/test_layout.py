@@ -91,9 +91,11 @@ def test_no_file_is_longer_than_350_lines(folder):
     assert not {path: n for path, n in lengths.items() if n > 350}
 
 
-def test_no_two_test_files_have_one_name():
-    names = [p.name for p in (CHECKOUT / "tests").rglob("*.py")]
-    assert len(names) == len(set(names))
+def test_test_modules_can_be_imported_by_their_names_alone():
+    """No two have one name. Folders have a conftest each, so nothing is imported from a conftest."""
+    files = [p for p in (CHECKOUT / "tests").rglob("*.py") if p.name != "conftest.py"]
+    assert len({p.name for p in files}) == len(files)
+    assert not [p.name for p in files if "conftest" in dict(imports(p))]
 
 
 # --- import npae -----------------------------------------------------------------------------------------------------

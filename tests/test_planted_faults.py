@@ -6,7 +6,7 @@ import sys
 
 import planted_faults
 import pytest
-from conftest import HAVE_NUMBA
+from helpers import HAVE_NUMBA
 
 NODES = sorted({node for fault in planted_faults.FAULTS for node in fault.nodes()})
 
