@@ -5,7 +5,7 @@ import json
 
 PHILOX = ("parameters", "random_state", "Generator", "state", "dict")
 SEEDS = ("parameters", "random_state", "Generator", "seed_sequence", "dict")
-TRAINING = ("learned", "training_", "Training")
+TRAINING = ("learned", "training_", "TrainingState")
 NETWORK, LOSS, HISTORY = (*TRAINING, "network"), (*TRAINING, "loss"), (*TRAINING, "history", "History")
 TWISTER = (*TRAINING, "noise_rng", "Generator", "state", "dict", "state", "dict")
 W, b = "training.network.0.0.W", "training.network.0.0.b"

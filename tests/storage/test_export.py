@@ -214,7 +214,7 @@ class Doubled(npae.MSE):
 
 
 class Rounded(npae.MSE):
-    def link(self, prediction):
+    def inverse_link(self, prediction):
         return np.round(prediction)
 
 

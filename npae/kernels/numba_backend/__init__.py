@@ -12,9 +12,8 @@
     pool          the threads
     atomics       atomic words and locks
 
-The bits of a result do not depend on the number of threads. Task count and size do not depend on it, each task sums in
-order, and the sums of the tasks are added in order. Only this folder imports numba. `npae.kernels` imports it on first
-use.
+The bits of a result do not depend on the number of threads, since no sum depends on it: each task sums in order, and
+the sums of the tasks are added in order. Only this folder imports numba. `npae.kernels` imports it on first use.
 """
 
 from __future__ import annotations

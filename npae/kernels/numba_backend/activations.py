@@ -7,7 +7,7 @@ share another, so that a network of these compiles no exponential.
 from __future__ import annotations
 
 from npae.kernels.arrays import Array, aligned
-from npae.kernels.numba_backend.compile import Kernel, inner, integer, scalar, vector, vector_out
+from npae.kernels.numba_backend.compile import CompiledLoop, inner, integer, scalar, vector, vector_out
 from npae.kernels.numba_backend.elementwise import BLOCK, LIGHT, block_count
 from npae.kernels.numba_backend.exponential import exp_of_minus, expm1_of_minus
 from npae.kernels.numba_backend.parallel import parallel_for, run
@@ -32,7 +32,7 @@ def _rectify_block(leaky: int, slope: float, x: Array, y: Array, block: int) -> 
             y[i] = zero if x[i] < zero else x[i]
 
 
-@Kernel(integer, scalar, vector, vector_out)
+@CompiledLoop(integer, scalar, vector, vector_out)
 def rectify_loop(context: int, leaky: int, slope: float, x: Array, y: Array) -> None:
     """y = x where x > 0, else slope · x if leaky, else 0."""
     parallel_for(context, block_count(x.size), LIGHT, _rectify_block, (leaky, slope, x, y))
@@ -47,7 +47,7 @@ def _rectify_backward_block(slope: float, grad_y: Array, y: Array, grad_x: Array
         grad_x[i] = grad_y[i] * (one if y[i] > zero else slope)
 
 
-@Kernel(scalar, vector, vector, vector_out)
+@CompiledLoop(scalar, vector, vector, vector_out)
 def rectify_backward_loop(context: int, slope: float, grad_y: Array, y: Array, grad_x: Array) -> None:
     """grad_x = grad_y where y > 0, else slope · grad_y."""
     parallel_for(context, block_count(y.size), LIGHT, _rectify_backward_block, (slope, grad_y, y, grad_x))
@@ -108,7 +108,7 @@ def _saturate_block(code: int, alpha: float, x: Array, y: Array, block: int) -> 
             y[i] = (-m if x[i] < zero else m) / (one + one - m)
 
 
-@Kernel(integer, scalar, vector, vector_out)
+@CompiledLoop(integer, scalar, vector, vector_out)
 def saturate_loop(context: int, code: int, alpha: float, x: Array, y: Array) -> None:
     """y = f(x), for the codes ELU, SIGMOID, TANH: the activations that saturate."""
     parallel_for(context, block_count(x.size), EXPONENTIAL, _saturate_block, (code, alpha, x, y))
@@ -130,7 +130,7 @@ def _saturate_backward_block(code: int, alpha: float, grad_y: Array, y: Array, g
             grad_x[i] = grad_y[i] * (one - y[i] * y[i])
 
 
-@Kernel(integer, scalar, vector, vector, vector_out)
+@CompiledLoop(integer, scalar, vector, vector, vector_out)
 def saturate_backward_loop(context: int, code: int, alpha: float, grad_y: Array, y: Array, grad_x: Array) -> None:
     """grad_x = grad_y · f'(x), with f' in terms of y = f(x)."""
     arguments = (code, alpha, grad_y, y, grad_x)

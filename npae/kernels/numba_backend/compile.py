@@ -1,10 +1,10 @@
 """Compilation: how a Python function becomes machine code, and the types of its arguments.
 
-`inner` compiles the functions that only compiled code calls. `Kernel` compiles those that Python calls, once for each
-dtype, when that dtype first occurs. It declares the types of the arguments, so that one compilation serves arrays of
+`inner` compiles the functions that only compiled code calls. `CompiledLoop` compiles those that Python calls, once for
+each dtype, when that dtype first occurs. It declares the types of the arguments, so one compilation serves arrays of
 every layout, writable or not:
 
-    @Kernel(matrix, matrix, vector_out, integer)
+    @CompiledLoop(matrix, matrix, vector_out, integer)
     def example_loop(context, a, b, out, n): ...
 
     example_loop[np.dtype(np.float32)](context, a, b, out, n)
@@ -27,7 +27,7 @@ from numba import types
 from numba.core.caching import NullCache
 
 if numba.config.DISABLE_JIT:
-    raise ImportError("numba compiles nothing while NUMBA_DISABLE_JIT is set; unset it")
+    raise ImportError("numba compiles nothing while NUMBA_DISABLE_JIT is set: unset it")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Argument = Callable[[Any], Any]  # from the dtype of the arrays to the numba type of an argument
@@ -117,15 +117,15 @@ def outer(function: Function) -> Function:
     return cast(Function, _dispatcher(function, **OPTIONS))
 
 
-class Kernel:
-    """A function that Python calls, compiled for each dtype: `kernel[dtype](context, *arguments)`."""
+class CompiledLoop:
+    """A loop that Python calls, compiled for each dtype: `loop[dtype](context, *arguments)`."""
 
     def __init__(self, *arguments: Argument) -> None:
         self.arguments = arguments
         self.function: Callable[..., None] | None = None
         self.compiled: dict[Any, Callable[..., None]] = {}
 
-    def __call__(self, function: Callable[..., None]) -> Kernel:
+    def __call__(self, function: Callable[..., None]) -> CompiledLoop:
         self.function = function
         return self
 

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npae.kernels.arrays import LINE, Array, aligned
-from npae.kernels.numba_backend.compile import Kernel, inner, integers, matrix, matrix_out
+from npae.kernels.numba_backend.compile import CompiledLoop, inner, integers, matrix, matrix_out
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
 from npae.kernels.numba_backend.twins import contiguous, twin
 
@@ -45,7 +45,7 @@ def _copy_rows_task(a: Array, rows: Array, c: Array, task: int) -> None:
         _copy_bytes(c.ctypes.data + i * c.strides[0], source, a.shape[1] * a.itemsize)
 
 
-@Kernel(matrix, integers, matrix_out)
+@CompiledLoop(matrix, integers, matrix_out)
 def copy_rows_loop(context: int, a: Array, rows: Array, c: Array) -> None:
     """c[i] = a[rows[i]], or a[i] if rows is ALL_ROWS. The elements of a row are contiguous in a and c."""
     tasks, cycles = (c.shape[0] + ROWS_PER_TASK - 1) // ROWS_PER_TASK, ROWS_PER_TASK * c.shape[1] * c.itemsize // 8

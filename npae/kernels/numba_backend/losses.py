@@ -12,7 +12,16 @@ import math
 import numpy as np
 
 from npae.kernels.arrays import Array, aligned
-from npae.kernels.numba_backend.compile import Kernel, double_out, doubles, inner, reordered, scalar, vector, vector_out
+from npae.kernels.numba_backend.compile import (
+    CompiledLoop,
+    double_out,
+    doubles,
+    inner,
+    reordered,
+    scalar,
+    vector,
+    vector_out,
+)
 from npae.kernels.numba_backend.elementwise import BLOCK, LIGHT, block_count
 from npae.kernels.numba_backend.exponential import exp_of_minus
 from npae.kernels.numba_backend.parallel import parallel_for, run
@@ -52,7 +61,7 @@ def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block
     sums[block] = _squared_errors(prediction[i:j], target[i:j], grad[i:j], 1 / prediction.size)
 
 
-@Kernel(vector, vector, vector_out, doubles, double_out)
+@CompiledLoop(vector, vector, vector_out, doubles, double_out)
 def mse_loop(context: int, prediction: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
     parallel_for(context, sums.size, LIGHT, _mse_block, (prediction, target, grad, sums))
     parallel_for(context, 1, 0, _mean, (sums, prediction.size, value))
@@ -68,7 +77,7 @@ def _mse_rows(prediction: Array, target: Array, weight: Array, grad: Array, sums
     sums[task] = total
 
 
-@Kernel(vector, vector, vector, vector_out, doubles, double_out)
+@CompiledLoop(vector, vector, vector, vector_out, doubles, double_out)
 def weighted_mse_loop(
     context: int, prediction: Array, target: Array, weight: Array, grad: Array, sums: Array, value: Array
 ) -> None:
@@ -83,7 +92,7 @@ def mse(prediction: Array, target: Array, weight: Array | None = None) -> tuple[
 
 
 def _mean_loss(
-    loop: Kernel, weighted_loop: Kernel, prediction: Array, target: Array, weight: Array | None
+    loop: CompiledLoop, weighted_loop: CompiledLoop, prediction: Array, target: Array, weight: Array | None
 ) -> tuple[Array, Array]:
     """The value and the gradient of a loss, by `weighted_loop` if there are weights."""
     check_same_shape(prediction, target)
@@ -160,7 +169,7 @@ def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: in
     sums[block] = _cross_entropies(logits[i:j], target[i:j], grad[i:j], 1 / logits.size)
 
 
-@Kernel(vector, vector, vector_out, doubles, double_out)
+@CompiledLoop(vector, vector, vector_out, doubles, double_out)
 def bce_loop(context: int, logits: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
     parallel_for(context, sums.size, CROSS_ENTROPY, _bce_block, (logits, target, grad, sums))
     parallel_for(context, 1, 0, _mean, (sums, logits.size, value))
@@ -178,7 +187,7 @@ def _bce_rows(logits: Array, target: Array, weight: Array, grad: Array, sums: Ar
     sums[task] = total
 
 
-@Kernel(vector, vector, vector, vector_out, doubles, double_out)
+@CompiledLoop(vector, vector, vector, vector_out, doubles, double_out)
 def weighted_bce_loop(
     context: int, logits: Array, target: Array, weight: Array, grad: Array, sums: Array, value: Array
 ) -> None:
@@ -209,7 +218,7 @@ def _ssim_block(c1, c2, mu_x, mu_y, xx, yy, xy, S, d_mu_x, d_xx, d_xy, block):
         d_mu_x[i] = 2 * mu_y[i] * B / CD - 2 * mu_x[i] * S[i] / C - mu_y[i] * d_xy[i] - 2 * mu_x[i] * d_xx[i]
 
 
-@Kernel(scalar, scalar, *[vector] * 5, *[vector_out] * 4)
+@CompiledLoop(scalar, scalar, *[vector] * 5, *[vector_out] * 4)
 def ssim_loop(context, c1, c2, mu_x, mu_y, xx, yy, xy, S, d_mu_x, d_xx, d_xy):
     arguments = (c1, c2, mu_x, mu_y, xx, yy, xy, S, d_mu_x, d_xx, d_xy)
     parallel_for(context, block_count(S.size), SIMILARITY, _ssim_block, arguments)

@@ -21,7 +21,7 @@ from numba.extending import intrinsic, overload
 from npae.kernels.arrays import Array, aligned
 from npae.kernels.numba_backend.compile import (
     INNER_OPTIONS,
-    Kernel,
+    CompiledLoop,
     double,
     inner,
     integer,
@@ -220,7 +220,7 @@ def _corrupt_block(
             y[i] = low if np.uint64(w[i]) < pepper_below else salted
 
 
-@Kernel(integer, double, scalar, scalar, words, vector, vector_out)
+@CompiledLoop(integer, double, scalar, scalar, words, vector, vector_out)
 def corrupt_loop(
     context: int, code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array
 ) -> None:

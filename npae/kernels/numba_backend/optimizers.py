@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from npae.kernels.arrays import Array
-from npae.kernels.numba_backend.compile import Kernel, doubles, inner, vector, vector_out
+from npae.kernels.numba_backend.compile import CompiledLoop, doubles, inner, vector, vector_out
 from npae.kernels.numba_backend.elementwise import BLOCK, block_count
 from npae.kernels.numba_backend.parallel import parallel_for, run
 from npae.kernels.numba_backend.twins import check_same_shape, flat, twin
@@ -25,7 +25,7 @@ def _sgd_block(scalars: Array, value: Array, grad: Array, v: Array, block: int) 
         value[i] -= rate * (grad[i] + momentum * v[i] if nesterov else v[i])
 
 
-@Kernel(doubles, vector_out, vector, vector_out)
+@CompiledLoop(doubles, vector_out, vector, vector_out)
 def sgd_loop(context: int, scalars: Array, value: Array, grad: Array, v: Array) -> None:
     """scalars: the learning rate, momentum, nesterov."""
     parallel_for(context, block_count(value.size), STEP, _sgd_block, (scalars, value, grad, v))
@@ -53,7 +53,7 @@ def _adam_block(scalars: Array, value: Array, grad: Array, m: Array, v: Array, b
         value[i] -= rate * direction + decay * value[i]
 
 
-@Kernel(doubles, vector_out, vector, vector_out, vector_out)
+@CompiledLoop(doubles, vector_out, vector, vector_out, vector_out)
 def adam_loop(context: int, scalars: Array, value: Array, grad: Array, m: Array, v: Array) -> None:
     """scalars: the learning rate, beta1, beta2, eps, the two bias corrections, the decay."""
     parallel_for(context, block_count(value.size), STEP, _adam_block, (scalars, value, grad, m, v))

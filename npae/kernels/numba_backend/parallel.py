@@ -3,8 +3,8 @@
     parallel_for(context, tasks, cycles, function, arguments)        function(*arguments, task) for each task
 
 Training runs the same kernels on the same arrays thousands of times. `recorded` writes down the jobs of one step, and
-later calls replay them: one call, with no Python between the kernels. Each kernel receives the address of a context,
-which says where to record its jobs:
+later calls replay them: one call, with no Python between the kernels. Each compiled loop receives the address of a
+context, which says where to record its jobs:
 
     POOL    the address of the pool
     END     the address of the next job, or 0 if nothing is recorded
@@ -160,19 +160,19 @@ class _Current(threading.local):
 _current = _Current()
 
 
-def run(kernel: Callable[..., None], *arguments: Any) -> None:
-    """kernel(context, *arguments), recorded if this thread makes a recording."""
+def run(loop: Callable[..., None], *arguments: Any) -> None:
+    """loop(context, *arguments), recorded if this thread makes a recording."""
     if not pool.started:
         pool.start()
     recording = _current.reference()
     if recording is None or not recording.replayable:
-        kernel(_not_recording, *arguments)
+        loop(_not_recording, *arguments)
     elif recording.full:
         recording.replayable = False
-        kernel(_not_recording, *arguments)
+        loop(_not_recording, *arguments)
     else:
         recording.arguments.append(arguments)
-        kernel(recording.address, *arguments)
+        loop(recording.address, *arguments)
 
 
 def cancel_recording() -> None:

@@ -1,7 +1,7 @@
 """A pool of threads that run the tasks of one job at a time.
 
-A job is the work of one kernel, divided into tasks. Task count and size do not depend on the number of threads, and no
-result depends on which thread runs which task. The caller posts a job in three words:
+A job is the work of one kernel, divided into tasks. No bit of a result depends on the number of threads, or on which of
+them runs which task. The caller posts a job in three words:
 
     TASKS     the tasks not yet taken, as first and last + 1, in the two halves of one word
     BODY      the address of the compiled function that runs one task

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npae.kernels.arrays import LINE, Array, aligned
-from npae.kernels.numba_backend.compile import Kernel, inner, integer, integers, matrix, matrix_out, vector
+from npae.kernels.numba_backend.compile import CompiledLoop, inner, integer, integers, matrix, matrix_out, vector
 from npae.kernels.numba_backend.copies import CACHE_WAY, copy_to_padded_rows, rows_conflict
 from npae.kernels.numba_backend.packing import pack_row, pack_square
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
@@ -45,9 +45,7 @@ from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile
 from npae.kernels.numba_backend.twins import flat, twin
 
 KC = 256  # steps of k at a time: a multiple of the lanes of every vector, since b is packed in squares
-MR = HEIGHTS[
-    0
-]  # rows of the highest tile; its columns are NR = SHAPE.vectors vectors, of a number that depends on the dtype
+MR = HEIGHTS[0]  # rows of the highest tile; NR, its columns, depends on the dtype
 PACKED_BYTES = KC * SHAPE.bytes * SHAPE.vectors  # of KC rows of a panel
 MC = 24  # tiles of a panel in one task, at most: their rows of a must fit in the second-level cache
 MAX_TASKS = 64
@@ -55,7 +53,7 @@ PACK_CYCLES, TASK_CYCLES = 20, 800  # to pack or first read a row of a panel; to
 IN_PLACE, PACK_ROWS, PACK_COLUMNS = range(3)  # how b is packed
 MIN_PANELS_TO_COPY_A = 16
 MIN_TILES_TO_PACK_B = 4
-IMBALANCE = 0.1  # of a task's time is spent waiting for the last thread, since cores are never equally fast
+IMBALANCE = 0.1  # the part of a task's time for which threads wait for the last, since cores are not equally fast
 
 
 class TilePlan(NamedTuple):
@@ -173,7 +171,7 @@ def _product_task(
                 )
 
 
-@Kernel(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
+@CompiledLoop(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
 def product_loop(
     context: int,
     a: Array,
@@ -189,12 +187,13 @@ def product_loop(
     NR = SHAPE.bytes // c.itemsize * SHAPE.vectors
     tasks_down = (row_offsets.size - 1 + tiles - 1) // tiles
     tasks_across = ((c.shape[1] + NR - 1) // NR + panels - 1) // panels
-    misplaced = b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % (CACHE_WAY // 4) == 0
     packing = IN_PLACE
     if in_columns:
         packing = PACK_COLUMNS
-    elif tiles >= MIN_TILES_TO_PACK_B and misplaced:
-        packing = PACK_ROWS
+    elif tiles >= MIN_TILES_TO_PACK_B and (
+        b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % (CACHE_WAY // 4) == 0
+    ):
+        packing = PACK_ROWS  # rows of b begin within a cache line, or share few cache sets
     arguments = (a, b, packing, start, c, row_offsets, tiles, panels)
     parallel_for(context, tasks_down * tasks_across, 2 * JOB_OVERHEAD, _product_task, arguments)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npae.kernels.arrays import Array
-from npae.kernels.numba_backend.compile import Kernel, inner, integer, vector, vector_out
+from npae.kernels.numba_backend.compile import CompiledLoop, inner, integer, vector, vector_out
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.twins import flat, twin
@@ -35,7 +35,7 @@ def _column_sums_task(a: Array, columns: int, out: Array, task: int) -> None:
         out[j] = sums[j]
 
 
-@Kernel(vector, integer, vector_out)
+@CompiledLoop(vector, integer, vector_out)
 def column_sums_loop(context: int, a: Array, columns: int, out: Array) -> None:
     """out_j = sum_i a_ij, for a in rows of `columns` elements."""
     tasks = (columns + COLUMNS_PER_TASK - 1) // COLUMNS_PER_TASK

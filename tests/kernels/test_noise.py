@@ -4,18 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from helpers import HAVE_NUMBA, numbers, seeds
+from helpers import numbers, seeds
 from hypothesis import example, given
 from hypothesis import strategies as st
+from kernel_helpers import TOLERANCE, both_dtypes, needs_numba, twins
 
 import npae
-from npae import kernels
-from npae.kernels import numpy_backend
+from npae.corruptions import gaussian_noise, masking_noise, normals, philox
+from npae.kernels import KERNELS
 
-if HAVE_NUMBA:
-    from npae.kernels import numba_backend
-
-needs_numba = pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted")
 INFINITE = (-np.inf, np.inf)
 
 
@@ -46,11 +43,11 @@ def test_the_reference_by_hand_gives_the_papers_known_answers():
 @example(k=0, n=4)
 def test_the_stream_is_philox(k, n):
     expected = [w for c in range(-(-n // 4)) for w in philox_by_hand([c, 0, 0, 0], [k & 0xFFFFFFFF, k >> 32])][:n]
-    assert numpy_backend.philox(key(k), n).tolist() == expected
+    assert philox(key(k), n).tolist() == expected
 
 
 @needs_numba
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_dtypes
 @given(
     k=st.integers(0, 2**64 - 1),
     shape=st.tuples(st.integers(0, 40), st.integers(0, 40)),
@@ -62,30 +59,29 @@ def test_the_stream_is_philox(k, n):
 @example(k=1, shape=(2, 4096), amount=0.5, low=-1.0, high=1.0)
 def test_both_backends_draw_the_same_noise(dtype, k, shape, amount, low, high):
     x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    tolerance = 1e-5 if dtype == np.float32 else 1e-12
     for name, arguments in (
         ("gaussian_noise", (amount, *INFINITE)),
         ("gaussian_noise", (amount, low, high)),
         ("masking_noise", (amount,)),
         ("salt_and_pepper", (amount, low, high)),
     ):
-        got, expected = (getattr(b, name)(x, key(k), *arguments) for b in (numba_backend, numpy_backend))
+        got, expected = (f[name](x, key(k), *arguments) for f in (twins(), KERNELS))
         assert got.dtype == dtype
-        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(got, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], err_msg=name)
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_dtypes
 def test_an_element_is_struck_from_its_own_word_on(dtype):
     x = np.ones((1, 40), dtype)
-    for i, word in enumerate(numpy_backend.philox(key(11), 40).tolist()):
+    for i, word in enumerate(philox(key(11), 40).tolist()):
         for fraction, struck in ((word / 2**32, False), ((word + 1) / 2**32, True)):
-            assert (kernels.of(x).masking_noise(x, key(11), fraction)[0, i] == 0) == struck
+            assert (masking_noise(x, key(11), fraction)[0, i] == 0) == struck
 
 
 @pytest.mark.usefixtures("backend")
 def test_the_lower_half_of_what_is_struck_is_pepper_and_the_upper_salt():
-    x, words = np.full((5, 40), 0.7), numpy_backend.philox(key(11), 200).reshape(5, 40)
+    x, words = np.full((5, 40), 0.7), philox(key(11), 200).reshape(5, 40)
     noisy = npae.SaltAndPepper(0.5, low=-1, high=2).apply(x, key(11))
     np.testing.assert_array_equal(noisy, np.where(words < 2**30, -1, np.where(words < 2**31, 2, x)))
 
@@ -99,12 +95,12 @@ def kolmogorov_smirnov(z):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_dtypes
 @pytest.mark.parametrize("k", [0, 1, 2**40 + 17])
 def test_normals_are_normal(dtype, k):
     n = 1_000_000
     zeros = np.zeros(n, dtype)
-    z = kernels.of(zeros).gaussian_noise(zeros, key(k), 1.0, *INFINITE).astype(np.float64)
+    z = gaussian_noise(zeros, key(k), 1.0, *INFINITE).astype(np.float64)
     assert kolmogorov_smirnov(z[:200_000]) < 1.95  # exceeded once in a thousand by a true normal
     for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96), (6, 15, 10170)):
         assert abs((z**power).mean() - moment) < 4.5 * math.sqrt(variance / n), f"moment {power}"
@@ -114,17 +110,17 @@ def test_normals_are_normal(dtype, k):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_dtypes
 def test_the_smallest_word_makes_a_large_number_and_no_infinite_one(dtype):
     rare = key(75465)  # its first word is below 2^9: the log is taken of 2^-24
-    first, second = (int(word) for word in numpy_backend.philox(rare, 2))
+    first, second = (int(word) for word in philox(rare, 2))
     assert first < 2**9
-    z = kernels.of(np.zeros(1, dtype)).gaussian_noise(np.zeros((1, 1), dtype), rare, 1.0, *INFINITE)
+    z = gaussian_noise(np.zeros((1, 1), dtype), rare, 1.0, *INFINITE)
     assert z.item() == pytest.approx(math.sqrt(48 * math.log(2)) * math.cos(2 * math.pi * second / 2**32), rel=1e-5)
 
 
 def test_normals_cover_all_quadrants_of_box_and_muller_equally():
-    z = numpy_backend.normals(key(3), 100_000).reshape(-1, 2)
+    z = normals(key(3), 100_000).reshape(-1, 2)
     angles = np.arctan2(z[:, 1], z[:, 0])
     counts, _ = np.histogram(angles, bins=16, range=(-np.pi, np.pi))
     assert ((counts - 3125) ** 2 / 3125).sum() < 37.7  # chi square with 15 degrees of freedom, one in a thousand
@@ -132,13 +128,13 @@ def test_normals_cover_all_quadrants_of_box_and_muller_equally():
 
 @given(k=st.integers(0, 2**64 - 1), seed=seeds())
 def test_different_keys_give_unrelated_streams(k, seed):
-    a = numpy_backend.normals(key(k), 4000)
-    b = numpy_backend.normals(key(k ^ (1 << (seed % 64))), 4000)
+    a = normals(key(k), 4000)
+    b = normals(key(k ^ (1 << (seed % 64))), 4000)
     assert abs((a * b).mean()) < 6 / math.sqrt(4000)
 
 
 @needs_numba
 def test_an_element_does_not_depend_on_how_many_there_are():
-    whole = numba_backend.gaussian_noise(np.zeros(20_000), key(5), 1.0, *INFINITE)
-    part = numba_backend.gaussian_noise(np.zeros(4_097), key(5), 1.0, *INFINITE)
-    np.testing.assert_array_equal(whole[:4_097], part)
+    many = twins()["gaussian_noise"](np.zeros(20_000), key(5), 1.0, *INFINITE)
+    few = twins()["gaussian_noise"](np.zeros(4_097), key(5), 1.0, *INFINITE)
+    np.testing.assert_array_equal(many[:4_097], few)

@@ -1,4 +1,4 @@
-"""The exponential of the compiled kernels is as exact as its docstring says."""
+"""The exponential of the compiled kernels has the errors that its docstring states."""
 
 import numpy as np
 import pytest
@@ -36,10 +36,10 @@ def ulps(got, exact):
 
 
 def points(dtype, largest):
-    """10⁶ values of t, evenly and towards 0."""
-    spread = np.linspace(0, largest, 700_000)
+    """10⁶ values of t: evenly spaced, and in a geometric series towards 0."""
+    even = np.linspace(0, largest, 700_000)
     small = np.geomspace(1e-30 if dtype == np.float32 else 1e-290, 1, 300_000)
-    return np.concatenate([spread, small]).astype(dtype)
+    return np.concatenate([even, small]).astype(dtype)
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(np.float32, 87.3), (np.float64, 708.3)])
@@ -52,8 +52,8 @@ def test_the_errors_are_those_of_the_table(dtype, largest):
     measured = {"exp(-t)": ulps(exp_all(t), np.exp(-exact)), "exp(-t) - 1": ulps(expm1_all(t), np.expm1(-exact))}
     for name, error in measured.items():
         stated = table()[name]["float32" if dtype == np.float32 else "float64"]
-        assert error <= stated, f"{name}: {error:.2f} units, {stated} stated"
-        assert error > 0.5 * stated, f"{name}: {error:.2f} units, the table's {stated} could say less"
+        assert error <= stated, f"{name}: {error:.2f} units, the table states {stated}"
+        assert error > 0.5 * stated, f"{name}: {error:.2f} units, the table states {stated}, which is too high"
 
 
 def table():
@@ -69,7 +69,7 @@ def table():
 
 
 @pytest.mark.parametrize(("dtype", "least"), [(np.float32, 87.31), (np.float64, 708.31)])
-def test_what_would_be_subnormal_is_zero_and_nan_stays(dtype, least):
+def test_subnormal_results_are_zero_and_nan_stays(dtype, least):
     t = np.array([least, 1e4, np.inf, np.nan, 0], dtype)
     np.testing.assert_array_equal(exp_all(t), np.array([0, 0, 0, np.nan, 1], dtype))
     np.testing.assert_array_equal(expm1_all(t), np.array([-1, -1, -1, np.nan, 0], dtype))

@@ -1,8 +1,8 @@
-"""Ctrl-C and other signals: wherever one is heard, what comes next is right, on all cores, and nothing else is touched.
+"""Ctrl-C and other signals: after an interrupt anywhere, results are right, on all cores, and no memory is overwritten.
 
-Python hears a signal between two of its instructions. So one test raises KeyboardInterrupt at each instruction of the
-kernels' Python in turn, and another sends real signals at random times, a thousand of them (ten thousand under the
-profile "thorough").
+Python handles a signal between two of its instructions. So some tests raise KeyboardInterrupt at each instruction of
+the kernels' Python in turn, and another sends real signals at random times, until five hundred came while npae worked
+(five thousand under the profile "thorough").
 """
 
 import json
@@ -13,22 +13,22 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import HAVE_NUMBA
 from hypothesis import settings
+from kernel_helpers import needs_numba, run_python
 
 import npae
 
 pytestmark = [
-    pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted"),
+    needs_numba,
     pytest.mark.skipif(os.name != "posix", reason="needs fork and POSIX signals"),
 ]
 THOROUGH = settings.default.max_examples >= 1000
 
-# What all programs here begin with: a model, what it must answer, and what must hold after an interrupt.
+# All programs begin with this: a model, its right answers, and what must hold after an interrupt.
 COMMON = """
 import gc, json, os, random, resource, signal, sys, threading, time
 import numpy as np, npae
-from npae import kernels
+from npae.layers import matmul
 
 assert npae.backend_name() == "numba"
 rng = np.random.default_rng(0)
@@ -38,12 +38,11 @@ ARGUMENTS = dict(hidden=(96,), latent_dim=12, loss="bce", random_state=0, batch_
 ae = npae.AE(**ARGUMENTS).fit(X[:640])
 WEIGHTS = [p.value.copy() for p in ae.network_.parameters()]
 Z, ONE = ae.encode(X), ae.reconstruct(X[:1])
-backend = kernels.of(big)
-PRODUCT = backend.matmul(big, big)
+PRODUCT = matmul(big, big)
 CORES = npae.backend_info()["threads"]
 
 def answers_are_right():
-    '''Bit for bit; and what is laid where freed memory was stays as it is, whatever kernels run meanwhile.'''
+    '''Bit for bit. New arrays, which may lie where memory was freed, stay as they are while kernels run.'''
     canaries = [np.full(1 << 17, 0x5A5A5A5A5A5A5A5A) for _ in range(3)]
     assert np.array_equal(ae.reconstruct(X[:1]), ONE)
     assert np.array_equal(ae.encode(X), Z)
@@ -53,29 +52,27 @@ def fits_are_right():
     weights = npae.AE(**ARGUMENTS).fit(X[:640]).network_.parameters()
     assert all(np.array_equal(p.value, w) for p, w in zip(weights, WEIGHTS))
 
-def helpers():
+def workers():
     return [t for t in threading.enumerate() if t.daemon and t is not threading.current_thread()]
 
 def seconds(threads):
     return sum(time.clock_gettime(time.pthread_getcpuclockid(t.ident)) for t in threads)
 
 def all_cores_are_used():
-    '''A product is shared: soon, since a machine may have other things to do.'''
+    '''A product is shared, sooner or later: other processes may use the cores.'''
     deadline = time.monotonic() + 20
     while CORES > 1:
-        before = seconds(helpers())
+        before = seconds(workers())
         began = time.thread_time()
-        assert np.array_equal(backend.matmul(big, big), PRODUCT)
-        if seconds(helpers()) - before > 0.3 * (time.thread_time() - began):
+        assert np.array_equal(matmul(big, big), PRODUCT)
+        if seconds(workers()) - before > 0.3 * (time.thread_time() - began):
             break
-        assert time.monotonic() < deadline, "no other thread takes part any more"
+        assert time.monotonic() < deadline, "no other thread takes part"
 """
 
 
 def run(program, *arguments, timeout=600):
-    environment = os.environ | {"PYTHONPATH": str(Path(npae.__file__).parent.parent), "NPAE_BACKEND": "numba"}
-    command = [sys.executable, "-c", COMMON + program, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=timeout)
+    return run_python(COMMON + program, *arguments, environment={"NPAE_BACKEND": "numba"}, timeout=timeout)
 
 
 # --- at each instruction --------------------------------------------------------------------------------------
@@ -101,8 +98,8 @@ def raising_at(n):
     return trace
 
 def interrupted(action, n):
-    '''Whether action() came to the n-th instruction, where it was ended.'''
-    if sys.version_info >= (3, 12):  # a function's instructions are seen from its second run on
+    '''Run action() up to its n-th instruction; return whether it has that many.'''
+    if sys.version_info >= (3, 12):  # the instructions of a function are traced from its second run on
         sys._getframe().f_trace_opcodes = True
         sys.settrace(raising_at(10**9))
         action()
@@ -122,7 +119,7 @@ EACH = (
 def predict():
     return ae.encode(X[:700]), ae.reconstruct(X[:1])
 
-predict()  # what is planned once for each shape is planned
+predict()  # fills the cache of tile plans
 n = 0
 while interrupted(predict, n):
     answers_are_right()
@@ -146,11 +143,11 @@ ASLEEP = (
     TRACED
     + """
 def product():
-    return backend.matmul(big, big)
+    return matmul(big, big)
 
 n, product_of_all = 0, product()
 while True:
-    time.sleep(0.003)  # the helpers sleep
+    time.sleep(0.003)  # the workers fall asleep
     if not interrupted(product, n):
         break
     assert np.array_equal(product(), product_of_all)
@@ -161,8 +158,8 @@ print(n)
 )
 
 
-def test_an_interrupt_at_each_instruction_while_helpers_are_woken_loses_none_of_them():
-    """One that could not be woken any more would take part in no job, and keep the process from its end."""
+def test_an_interrupt_at_each_instruction_while_workers_are_woken_loses_none_of_them():
+    """A worker that nobody can wake takes part in no job, and keeps the process from ending."""
     done = run(ASLEEP, timeout=120)
     assert done.returncode == 0, f"ended by {done.returncode}: {done.stderr[-2000:]}"
     assert int(done.stdout) > 50
@@ -173,13 +170,13 @@ FIRST = (
     + """
 n, ended = 0, True
 while ended:
-    child = os.fork()  # has no helper threads: its first kernel starts them
+    child = os.fork()  # has no workers: its first kernel starts them
     if child == 0:
         try:
-            ended = interrupted(lambda: backend.matmul(big, big), n)
+            ended = interrupted(lambda: matmul(big, big), n)
             answers_are_right()
             all_cores_are_used()
-            assert len(helpers()) <= 2 * (CORES - 1), helpers()
+            assert len(workers()) <= 2 * (CORES - 1), workers()
             os._exit(7 if ended else 0)
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
@@ -227,23 +224,23 @@ def send():
 
 threading.Thread(target=send, daemon=True).start()
 SENDER = threading.enumerate()[-1]
-HELPERS = helpers
-def helpers():
-    return [t for t in HELPERS() if t is not SENDER]
+ALL_DAEMONS = workers
+def workers():
+    return [t for t in ALL_DAEMONS() if t is not SENDER]
 
 model = npae.AE(**ARGUMENTS)
 ACTIONS = {"fit": lambda: model.fit(X[:640]), "encode": lambda: ae.encode(X), "one row": lambda: ae.reconstruct(X[:1])}
-lasts = {}
+durations = {}
 for name, action in ACTIONS.items():
     began = time.perf_counter()
     for _ in range(20):
         action()
-    lasts[name] = (time.perf_counter() - began) / 20
+    durations[name] = (time.perf_counter() - began) / 20
 
 def strike(name, number):
-    '''Run the action, with one signal on its way; whether it was heard within.'''
+    '''Run the action while one signal is on its way; return whether it came during the action.'''
     global heard, delay
-    heard, delay = False, chance.uniform(0, 1.1 * lasts[name])
+    heard, delay = False, chance.uniform(0, 1.1 * durations[name])
     within = True
     try:
         if number == signal.SIGALRM:
@@ -258,14 +255,16 @@ def strike(name, number):
         pass
     return within
 
-counts = {}
-for i in range(int(sys.argv[1])):
+counts, hits, i = {}, 0, 0
+while hits < int(sys.argv[1]):  # a busy machine delivers many signals too late
+    i += 1
     name = chance.choice(["fit", "encode", "encode", "one row"])
     number = chance.choice([signal.SIGINT, signal.SIGALRM])
     within = strike(name, number)
     key = f"{name} by {'Ctrl-C' if number == signal.SIGINT else 'alarm'}"
     sent, inside = counts.get(key, (0, 0))
     counts[key] = sent + 1, inside + within
+    hits += within
     answers_are_right()
     if i % 20 == 0:
         all_cores_are_used()
@@ -278,12 +277,11 @@ print(json.dumps({"counts": counts, "cpu": time.process_time(), "at": time.time(
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_storm_of_signals_does_no_harm(seed):
-    """Half of the thousand each; the process then ends within a second."""
-    program = STORM + "\nos.environ  # the end\n"
+    """Each seed sends half of the signals. The process then ends within a second."""
     environment = os.environ | {"PYTHONPATH": str(Path(npae.__file__).parent.parent), "NPAE_BACKEND": "numba"}
-    strikes = 5000 if THOROUGH else 500
+    strikes = 2500 if THOROUGH else 250
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMON + program, str(strikes), str(seed)],
+        [sys.executable, "-c", COMMON + STORM, str(strikes), str(seed)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     line = process.stdout.readline()
@@ -297,6 +295,5 @@ def test_a_storm_of_signals_does_no_harm(seed):
     report = json.loads(line)
     sent, inside = map(sum, zip(*report["counts"].values(), strict=True))
     print(report["counts"], f"{ended - report['at']:.2f} s to the end")
-    assert sent == strikes
-    assert inside > strikes / 2, report
+    assert sent >= inside == strikes
     assert used.ru_utime + used.ru_stime - report["cpu"] < 1.0, "a core is busy after the program's end"
