@@ -1,15 +1,14 @@
 """Hypothesis profiles, the backends that tests run on, and the table of gradients checked.
 
 `pytest` uses the profile "ci", which draws the same examples every time. `HYPOTHESIS_PROFILE=thorough pytest` draws ten
-times as many at random, "few" a fifth. `planted_faults.py` uses "first_failure": the examples of "ci" without shrinking.
-`NPAE_BACKEND=numpy pytest` leaves numba out.
+times as many at random, "few" a fifth. "first_failure", which `planted_faults.py` uses, draws the examples of "ci" and
+does not shrink them. `NPAE_BACKEND=numpy pytest` leaves numba out.
 """
 
 import os
-from importlib.util import find_spec
 
 import pytest
-from helpers import TALLY
+from helpers import HAVE_NUMBA, TALLY
 from hypothesis import HealthCheck, Phase, settings
 
 import npae
@@ -20,8 +19,6 @@ settings.register_profile("few", settings.get_profile("ci"), max_examples=20)
 settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=accepted)
 settings.register_profile("first_failure", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-
-HAVE_NUMBA = find_spec("numba") is not None and os.environ.get("NPAE_BACKEND") != "numpy"
 
 
 @pytest.fixture(params=["numpy", "numba"])

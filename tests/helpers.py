@@ -1,6 +1,8 @@
-"""What the tests share: strategies that draw arrays and networks, and the verdict on a gradient report."""
+"""What the tests share: strategies for arrays and networks, the check of gradients, and small trainings."""
 
 import copy
+import os
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import npae
 
+HAVE_NUMBA = find_spec("numba") is not None and os.environ.get("NPAE_BACKEND") != "numpy"
 TALLY = {}  # kind of gradient -> (reports, derivatives, worst error, tolerance)
 
 ACTIVATIONS = [npae.ReLU, npae.LeakyReLU, npae.ELU, npae.Sigmoid, npae.Tanh, npae.Identity]

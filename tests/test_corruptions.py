@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from helpers import batches, numbers, seeds
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import npae
-from npae.corruptions import CORRUPTIONS, corrupt
+from npae.corruptions import CORRUPTIONS, corrupt, normals, philox
 
 ALL = [npae.GaussianNoise(0.5), npae.GaussianNoise(0.5, clip=(0, 1)), npae.MaskingNoise(0.3), npae.SaltAndPepper(0.2)]
 
@@ -102,3 +103,51 @@ def test_corrupt_casts_to_the_dtype_of_x_and_protects_x():
 def test_corrupt_refuses_a_result_that_the_network_cannot_take(wrong, message):
     with pytest.raises(ValueError, match=f"corruption expected to return {message}"):
         corrupt(wrong, np.ones((2, 3)), np.random.default_rng(0))
+
+
+# --- random numbers ---------------------------------------------------------------------------------------------------
+
+
+def philox_in_python(counter, key):
+    """Philox4x32-10 of one counter, with Python's integers (Salmon et al., 2011, section 3.2)."""
+    x, (k0, k1) = [counter & 0xFFFFFFFF, counter >> 32, 0, 0], (key & 0xFFFFFFFF, key >> 32)
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x[0], 0xCD9E8D57 * x[2]
+        x = [(p1 >> 32) ^ x[1] ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ x[3] ^ k1, p0 & 0xFFFFFFFF]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return x
+
+
+@given(key=st.integers(0, 2**64 - 1), n=st.integers(0, 50))
+@example(key=0, n=4)
+def test_random_words_are_those_of_philox(key, n):
+    words = [word for counter in range(-(-n // 4)) for word in philox_in_python(counter, key)]
+    assert philox(np.array([key], np.uint64), n).tolist() == words[:n]
+
+
+def test_the_words_of_key_zero_are_the_published_ones():
+    """The first known answer that Salmon et al. publish with Random123 (kat_vectors, philox4x32 10)."""
+    assert philox(np.zeros(1, np.uint64), 4).tolist() == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+
+
+def test_normals_are_finite_even_for_the_smallest_word():
+    key = np.array([75465], np.uint64)
+    first, second = philox(key, 2).tolist()
+    assert first < 2**9  # below the resolution of u
+    expected = np.sqrt(48 * np.log(2)) * np.cos(2 * np.pi * second / 2**32)
+    assert normals(key, 1).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_an_element_is_masked_if_its_word_is_below_the_fraction():
+    key = np.array([11], np.uint64)
+    words = philox(key, 40)
+    for i, word in enumerate(words.tolist()):
+        for fraction, masked in ((word / 2**32, False), ((word + 1) / 2**32, True)):
+            assert (npae.MaskingNoise(fraction).apply(np.ones((1, 40)), key)[0, i] == 0) == masked
+
+
+def test_the_lower_half_of_the_words_below_the_fraction_is_pepper_and_the_upper_half_salt():
+    x, key = np.full((5, 40), 0.7), np.array([11], np.uint64)
+    words = philox(key, 200).reshape(5, 40)
+    noisy = npae.SaltAndPepper(0.5, low=-1, high=2).apply(x, key)
+    np.testing.assert_array_equal(noisy, np.where(words < 2**30, -1, np.where(words < 2**31, 2, x)))

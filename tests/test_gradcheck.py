@@ -1,9 +1,9 @@
 """The gradient checker itself: it passes right gradients in any unit, refuses wrong ones, and says where they are."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import ClassVar
 
-import conftest
 import numpy as np
 import pytest
 from helpers import refuses
@@ -65,11 +65,12 @@ def test_the_report_compares_the_worst_error_with_its_tolerance(fault, relation,
     assert f"error {report.error:.1e} {relation} tolerance {tolerance} + doubt" in last
 
 
-def test_the_summary_of_a_test_run_shows_each_tolerance_beside_the_worst_error(monkeypatch):
+def test_the_summary_of_a_test_run_shows_each_tolerance_beside_the_worst_error(monkeypatch, pytestconfig):
     class Terminal:
         lines: ClassVar[list] = []
         section = write_line = lines.append
 
+    conftest = pytestconfig.pluginmanager.get_plugin(str(Path(__file__).with_name("conftest.py")))
     monkeypatch.setattr(conftest, "TALLY", {"tanh": (3, 40, 2e-9, 1e-7), "tanh, complex": (1, 5, 1e-15, 1e-12)})
     conftest.pytest_terminal_summary(Terminal)
     _, central, complex_step = Terminal.lines

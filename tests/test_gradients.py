@@ -34,6 +34,25 @@ def named(classes):
     return pytest.mark.parametrize("activation", classes, ids=lambda c: c.__name__)
 
 
+# --- one batch each: the first failure within a second -----------------------------------------------------------
+
+PARTS = {
+    "Dense": npae.Dense(4, 3, dtype=np.float64, rng=0),
+    **{kind.__name__: kind() for kind in ACTIVATIONS},
+    **{type(loss).__name__: loss for loss in (npae.MSE(), npae.BCE(), npae.SSIM((2, 2), window=2, k1=0.3, k2=0.3))},
+    "Sequential": npae.Sequential(
+        npae.Dense(4, 5, dtype=float, rng=1), npae.Tanh(), npae.Dense(5, 3, dtype=float, rng=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_one_batch(part):
+    rng = np.random.default_rng(0)
+    x, target = rng.uniform(0.1, 1, (3, 4)) * rng.choice([-1, 1], (3, 4)), rng.random((3, 4))
+    check(PARTS[part], x, "one batch", **({"target": target} if isinstance(PARTS[part], npae.Loss) else {}))
+
+
 # --- layers --------------------------------------------------------------------------------------------------------
 
 
@@ -109,7 +128,7 @@ def test_ssim(method, height, width, rows, seed):
 def test_ssim_of_drawn_images_and_windows(height, width, window, sigma, data):
     images = batches(width=height * width, rows=st.integers(1, 2), elements=UNIT)
     x = data.draw(images)
-    # Larger constants than Wang's: flat drawn windows would otherwise make the curvature, not the gradient, large.
+    # Larger constants than Wang's: with his, flat windows make f bend too much within the step.
     loss = npae.SSIM((height, width), window=window, sigma=sigma, k1=0.3, k2=0.3)
     check(loss, x, "SSIM, drawn images", target=data.draw(like(x, UNIT)))
 
@@ -178,7 +197,7 @@ SHAPES = {
 
 
 def move_off_kinks(ae, x, seed):
-    """Biases begin at zero, where a unit that sees only zeros sits on its kink: move them."""
+    """Change the biases: they begin at zero, and a unit whose inputs are all zero would be on its kink."""
     rng = np.random.default_rng(seed)
     for p in ae.network_.parameters():
         if p.value.ndim == 1:

@@ -20,10 +20,10 @@ CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
 # Each module or folder imports only from those before it; __init__ and __main__ import from all.
-ORDER = (
-    "kernels estimator layers activations losses optimizers corruptions training fitting storage autoencoder pca "
-    "gradcheck plots datasets"
-).split()
+ORDER = [
+    "kernels", "estimator", "layers", "activations", "losses", "optimizers", "corruptions", "training", "fitting",
+    "storage", "autoencoder", "pca", "gradcheck", "plots", "datasets",
+]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -91,9 +91,11 @@ def test_no_file_is_longer_than_350_lines(folder):
     assert not {path: n for path, n in lengths.items() if n > 350}
 
 
-def test_no_two_test_files_have_one_name():
-    names = [p.name for p in (CHECKOUT / "tests").rglob("*.py") if p.name != "conftest.py"]
-    assert len(names) == len(set(names))
+def test_test_modules_can_be_imported_by_their_names_alone():
+    """No two have one name. Folders have a conftest each, so nothing is imported from a conftest."""
+    files = [p for p in (CHECKOUT / "tests").rglob("*.py") if p.name != "conftest.py"]
+    assert len({p.name for p in files}) == len(files)
+    assert not [p.name for p in files if "conftest" in dict(imports(p))]
 
 
 # --- import npae -----------------------------------------------------------------------------------------------------
@@ -111,6 +113,19 @@ def test_importing_npae_brings_numpy_alone():
     packages = {name.split(".")[0] for name in modules}
     assert packages - set(sys.stdlib_module_names) <= {"npae", "numpy"}
     assert not packages & {"ssl", "http", "tkinter", "hashlib", "zipfile", "multiprocessing"}
+
+
+NO_MATPLOTLIB = """
+import sys
+sys.modules["matplotlib"] = sys.modules["matplotlib.figure"] = None
+from npae import plots
+try: plots.figure(1, 1)
+except ImportError as error: print(error)
+"""
+
+
+def test_without_matplotlib_a_picture_names_the_extra_to_install():
+    assert 'pip install "npae[plots]"' in run(NO_MATPLOTLIB)
 
 
 def test_public_names_are_those_of_all_and_each_has_an_example():

@@ -152,7 +152,7 @@ def test_the_ssim_loss_of_a_real_digit_grows_with_noise():
 
 def test_ssim_is_computed_in_float64_for_any_dtype():
     rng = np.random.default_rng(1)
-    x, y = (0.5 + 1e-3 * rng.random((2, 1, 144))).astype(np.float32)  # tiny variance on a large mean
+    x, y = (0.5 + 1e-3 * rng.random((2, 1, 144))).astype(np.float32)  # a small variance and a large mean
     narrow, wide = npae.SSIM((12, 12))(x, y), npae.SSIM((12, 12))(x.astype(float), y.astype(float))
     assert narrow[0] == wide[0]
     assert narrow[1].dtype == np.float32

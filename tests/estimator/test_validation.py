@@ -6,8 +6,8 @@ from helpers import NAMES, UNFITTED, Frame, each_model, refuses
 from helpers import X as SAMPLE
 
 import npae
-from npae.kernels.arrays import mapped
 from npae.estimator.validation import as_table, normalized_weights
+from npae.kernels.arrays import mapped
 
 pytestmark = pytest.mark.usefixtures("backend")
 

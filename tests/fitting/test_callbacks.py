@@ -40,7 +40,7 @@ def test_a_callback_ends_training_with_true_and_with_nothing_else():
     asked = []
     first, second = (lambda *told, n=n: asked.append(n) or n == 1 for n in (1, 2))
     npae.AE(**QUICK).fit(X, callbacks=[first, second])
-    assert asked == [1, 2]  # all are asked, though the first says stop
+    assert asked == [1, 2]  # both run, although the first returned True
 
 
 def test_a_callback_that_changes_its_logs_changes_nothing_else():
@@ -141,19 +141,19 @@ def test_a_checkpoint_that_could_not_be_written_is_refused_before_any_work(tmp_p
 
 
 def test_progress_is_written_on_a_terminal_or_on_request(capsys, monkeypatch):
-    QUICK = globals()["QUICK"] | {"epochs": 2}
-    npae.AE(**QUICK).fit(X)
+    quick = QUICK | {"epochs": 2}
+    npae.AE(**quick).fit(X)
     assert capsys.readouterr() == ("", "")
-    npae.AE(**QUICK, verbose=True).fit(X, validation=X)
+    npae.AE(**quick, verbose=True).fit(X, validation=X)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("epoch 1/2  loss 0.")
     assert "validation 0." in lines[1]
     assert lines[1].endswith("0 s left")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    npae.AE(**QUICK).fit(X)
+    npae.AE(**quick).fit(X)
     written = capsys.readouterr().err
     assert written.count("\r") == 2
     assert written.count("\n") == 1
-    npae.AE(**QUICK, verbose=False).fit(X)
+    npae.AE(**quick, verbose=False).fit(X)
     assert capsys.readouterr().err == ""

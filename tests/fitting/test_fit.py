@@ -38,11 +38,11 @@ def test_every_epoch_shows_every_row_once_and_in_a_new_order():
 
 @pytest.mark.parametrize("corruption", ["gaussian", "masking", "salt_and_pepper"])
 def test_noise_differs_from_batch_to_batch_and_from_epoch_to_epoch(corruption):
-    X = np.full((40, 6), 0.5)  # rows that are all the same: what differs is the noise
+    X = np.full((40, 6), 0.5)  # equal rows: only the noise differs
     still = QUICK | {"optimizer": npae.SGD(0.0), "batch_size": 20, "corruption": corruption}
-    one, two = npae.DAE(**still).fit(X[:20]).history_.loss  # a batch in each of two epochs
+    one, two = npae.DAE(**still).fit(X[:20]).history_.loss  # one batch in each of two epochs
     assert one != two
-    (both,) = npae.DAE(**(still | {"epochs": 1})).fit(X).history_.loss  # two batches in one
+    (both,) = npae.DAE(**(still | {"epochs": 1})).fit(X).history_.loss  # two batches in one epoch
     assert both == pytest.approx((one + two) / 2, rel=1e-12)
 
 
@@ -201,7 +201,7 @@ def test_ctrl_c_ends_the_fit_with_a_usable_model(capsys):
 
 LONG_FIT = """
 import numpy as np, npae, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with SIGINT ignored
 X = np.random.default_rng(0).random((500, 20))
 ae = npae.AE(hidden=(30,), latent_dim=4, epochs=1_000_000, random_state=0, verbose=True).fit(X)
 assert np.isfinite(ae.reconstruct(X)).all() and len(ae.history_.loss) == len(ae.history_.seconds) >= 1

@@ -11,7 +11,7 @@ QUICK = {"hidden": (7,), "latent_dim": 2, "epochs": 10, "batch_size": 16, "rando
 X, V = table(), table(20, seed=1)
 
 
-def test_the_last_epoch_is_told_in_full():
+def test_last_returns_every_number_of_the_last_epoch():
     history = npae.History()
     assert history.last() == {"epoch": 0}
     history.add(3.0, 4.0, 0.1, 0.5)

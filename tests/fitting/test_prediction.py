@@ -15,7 +15,6 @@ from npae.fitting import prediction
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-
 NARROW = {"hidden": (7,), "latent_dim": 2, "epochs": 2, "batch_size": 16, "random_state": 0}
 QUICK = {"hidden": (4,), "latent_dim": 2, "epochs": 3, "batch_size": 4, "random_state": 0}
 
@@ -27,14 +26,14 @@ def test_rows_beyond_one_block_have_the_codes_they_have_alone():
     X = table(2500)
     ae = npae.AE(**QUICK).fit(X[:100])
     one_by_one = np.vstack([ae.encode(X[i : i + 1]) for i in range(2500)])
-    # A BLAS may sum a block in another order than a row, and where the terms cancel only their own digits are left.
+    # BLAS may sum a block in another order than a row; where terms cancel, fewer digits agree.
     np.testing.assert_allclose(ae.encode(X), one_by_one, rtol=1e-10, atol=1e-14 * abs(one_by_one).max())
 
 
 @pytest.mark.parametrize("make", [npae.AE, npae.DAE])
 def test_a_score_is_minus_the_mean_loss_over_all_clean_rows_of_all_blocks(make):
     X = table(600)
-    X[512:] *= 5  # harder than those of the whole blocks before them
+    X[512:] *= 5  # larger errors in the last, short block
     ae = make(**QUICK).fit(X[:60])
     assert ae.score(X) == pytest.approx(-np.square(ae.reconstruct(X) - X).mean(), rel=1e-12)
 
@@ -106,7 +105,6 @@ def test_a_memory_map_of_codes_is_decoded_as_the_table_is(dtype, tmp_path):
 
 rng = np.random.default_rng(0)
 
-
 DATA = {
     "constant": np.full((9, 4), 0.3),
     "all zero": np.zeros((9, 4)),
@@ -124,7 +122,6 @@ DATA = {
     "huge beside small": np.c_[rng.random((9, 3)), rng.random(9) * 1e30],
 }
 
-
 MODELS = {
     "AE": lambda **more: npae.AE(**QUICK, **more),
     "AE, plain SGD": lambda **more: npae.AE(**QUICK, optimizer="sgd", **more),
@@ -133,7 +130,6 @@ MODELS = {
     "DAE": lambda **more: npae.DAE(**QUICK, **more),
     "PCA": lambda **more: npae.PCA(1, **more),
 }
-
 
 FITTED = {
     dtype: {name: model(dtype=dtype).fit(DATA["less than a batch"]) for name, model in MODELS.items()}

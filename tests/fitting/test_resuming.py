@@ -13,7 +13,6 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 QUICK = {"hidden": (7,), "latent_dim": 2, "epochs": 10, "batch_size": 16, "random_state": 0}
 
-
 RECIPES = {
     "AE": lambda: npae.AE(**QUICK),
     "AE, schedule": lambda: npae.AE(**QUICK, optimizer=npae.Adam(npae.Cosine(0.03))),
@@ -26,7 +25,6 @@ RECIPES = {
     "AE, patience": lambda: npae.AE(**QUICK, patience=4, optimizer=npae.Adam(0.1)),
     "DAE, patience": lambda: npae.DAE(**QUICK, patience=4, optimizer=npae.Adam(0.1)),
 }
-
 
 X, V = table(), table(20, seed=1)
 
@@ -80,7 +78,9 @@ def test_ten_calls_of_partial_fit_equal_a_fit_of_ten_epochs(name, tmp_path):
             model = by_file(model, tmp_path)
     assert learned(model) == learned(at_once)
     rate = model.history_.learning_rate[-1]
-    assert model.partial_fit(X).history_.learning_rate[-1] == rate  # beyond the plan a schedule stays at its end
+    assert (
+        model.partial_fit(X).history_.learning_rate[-1] == rate
+    )  # after the planned steps a schedule stays at its end
 
 
 def test_epochs_beyond_the_plan_continue_from_its_end():

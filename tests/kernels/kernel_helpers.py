@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HAVE_NUMBA
+from helpers import HAVE_NUMBA
 
 import npae
 

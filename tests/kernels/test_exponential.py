@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import HAVE_NUMBA
+from helpers import HAVE_NUMBA
 
 if not HAVE_NUMBA:
     pytest.skip("numba is not installed or not wanted", allow_module_level=True)

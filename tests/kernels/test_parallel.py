@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import HAVE_NUMBA
+from helpers import HAVE_NUMBA
 from kernel_helpers import needs_numba, unaligned
 
 import npae
