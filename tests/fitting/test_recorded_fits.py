@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from kernel_helpers import needs_numba
+from helpers import HAVE_NUMBA
 
 import npae
 import npae.fitting.recording
@@ -49,7 +49,7 @@ def test_a_recorded_step_draws_fresh_noise(monkeypatch, noise):
     np.testing.assert_array_equal(replayed, plain)
 
 
-@needs_numba
+@pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted")
 @pytest.mark.usefixtures("numba")
 def test_the_steps_of_a_fit_are_replayed(monkeypatch):
     """Two calls from Python for each batch size, both of them recorded, however many steps there are."""

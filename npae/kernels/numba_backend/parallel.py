@@ -222,7 +222,7 @@ def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda:
 
     step() must do its work in kernels alone, on arrays that keep their memory, and return the same arrays each time.
     Every call is step() if `cancel_recording` was called meanwhile, if unchanged() is False afterwards, or if the two
-    recordings differ. They differ if plain NumPy made an array within the step. A change in place by NumPy is not noticed.
+    recordings differ. They differ if plain NumPy makes an array in the step. A change in place by NumPy is not noticed.
     """
     first: Recording | None = None
     second: Recording | None = None
