@@ -1,9 +1,12 @@
-"""A training step that is recorded once and replayed.
+"""A training step that is recorded and then replayed.
 
-Every step of a fit runs the same kernels on arrays of the same shapes. So the kernels of the first step are recorded,
+Every step of a fit runs the same kernels on arrays of the same shapes. So the kernels of the first steps are recorded,
 in buffers that stay, and later steps replay them without the Python in between (see `kernels.recorded`). This is
 possible if every part of the step works in kernels alone, which is known of npae's own classes. A class of your own may
 do anything else, so a step with one is called every time.
+
+If you change the source of a class below: a step in which plain NumPy makes an array is noticed and not replayed, but a
+change in place is not noticed. While you experiment, set NPAE_BACKEND=numpy, which records nothing.
 """
 
 from __future__ import annotations

@@ -87,6 +87,9 @@ def double_out(real: Any) -> Any:
     return types.Array(types.float64, 0, "C")
 
 
+WRITTEN: set[Argument] = {matrix_out, vector_out, doubles, double_out}
+
+
 def scalar(real: Any) -> Any:
     """A number of the arrays' dtype."""
     return real
@@ -146,6 +149,7 @@ class CompiledLoop:
             compiled = _dispatcher(self.function, **OPTIONS, no_cfunc_wrapper=True)
             compiled.compile(signature)
         compiled.disable_compile()
+        compiled.written = [argument in WRITTEN for argument in self.arguments]
         self.compiled[dtype] = compiled
         return cast(Callable[..., None], compiled)
 

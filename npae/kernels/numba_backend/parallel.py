@@ -2,7 +2,7 @@
 
     parallel_for(context, tasks, cycles, function, arguments)        function(*arguments, task) for each task
 
-Training runs the same kernels on the same arrays thousands of times. `recorded` writes down the jobs of one step, and
+Training runs the same kernels on the same arrays thousands of times. `recorded` writes down the jobs of a step, and
 later calls replay them: one call, with no Python between the kernels. Each compiled loop receives the address of a
 context, which says where to record its jobs:
 
@@ -132,8 +132,28 @@ class Recording:
         self.address: int = self._memory.ctypes.data
         self._memory[:2] = pool.address, self.address + JOBS
         self.arguments: list[tuple[Any, ...]] = []  # keeps arrays alive as long as the jobs that point to them
+        self.trace: list[Any] = []  # where each argument comes from
+        self._made: dict[int, int] = {}  # the addresses of arrays that were made in this step, in order
         self.recomputed: list[tuple[Array, Callable[[], Any]]] = []
         self.replayable = True  # False once the step does something that a replay would not repeat
+
+    def add(self, arguments: Sequence[Any], written: Sequence[bool]) -> None:
+        """Note the arguments of a kernel, and which of them it writes."""
+        self.arguments.append(tuple(arguments))
+        for a, is_written in zip(arguments, written, strict=True):
+            if is_written:
+                self.add_made(a)
+            self.trace.append(self.origin(a))
+
+    def add_made(self, a: Array) -> None:
+        """Note an array that this step makes: every step has it, at another address."""
+        self._made.setdefault(_address(a), len(self._made))
+
+    def origin(self, a: Any) -> Any:
+        """What must be the same in every step: the number of a made array, another array's address, or a number."""
+        if not isinstance(a, np.ndarray):
+            return a
+        return ("made", self._made[_address(a)]) if _address(a) in self._made else _address(a)
 
     def replay(self) -> None:
         """Compute the arrays of `recomputed` again, in order, and then run all jobs."""
@@ -145,6 +165,11 @@ class Recording:
     def full(self) -> bool:
         """Whether another kernel may not fit."""
         return int(self._memory[1]) + self.KERNEL_BYTES > self.address + self.BYTES
+
+
+def _address(a: Array) -> int:
+    address: int = a.__array_interface__["data"][0]
+    return address
 
 
 class _Current(threading.local):
@@ -160,7 +185,7 @@ class _Current(threading.local):
 _current = _Current()
 
 
-def run(loop: Callable[..., None], *arguments: Any) -> None:
+def run(loop: Any, *arguments: Any) -> None:
     """loop(context, *arguments), recorded if this thread makes a recording."""
     if not pool.started:
         pool.start()
@@ -171,7 +196,7 @@ def run(loop: Callable[..., None], *arguments: Any) -> None:
         recording.replayable = False
         loop(_not_recording, *arguments)
     else:
-        recording.arguments.append(arguments)
+        recording.add(arguments, loop.written)
         loop(recording.address, *arguments)
 
 
@@ -188,35 +213,40 @@ def recomputed(compute: Callable[[], Sequence[Any] | Array]) -> Array:
     recording = _current.reference()
     if recording is not None:
         recording.recomputed.append((values, compute))
+        recording.add_made(values)
     return values
 
 
 def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda: True) -> Callable[[], Result]:
-    """A function that calls step() and records it the first time, and replays the recording from then on.
+    """A function that calls step() and records it twice, and from then on replays the second recording.
 
-    step() must do its work in kernels alone, on arrays that keep their memory, and return the same arrays each time. If
-    `cancel_recording` was called meanwhile, or unchanged() is False afterwards, every call is step().
+    step() must do its work in kernels alone, on arrays that keep their memory, and return the same arrays each time.
+    Every call is step() if `cancel_recording` was called meanwhile, if unchanged() is False afterwards, or if the two
+    recordings differ. They differ if plain NumPy makes an array in the step. A change in place by NumPy is not noticed.
     """
-    recording: Recording | None = None
+    first: Recording | None = None
+    second: Recording | None = None
+    replayable = True
     result: Result
 
     def record_or_replay() -> Result:
-        nonlocal recording, result
-        if recording is None and _current.reference() is None:
-            new = Recording()
-            _current.reference = weakref.ref(new)
-            try:
-                result = step()
-            finally:
-                _current.reference = _Current.reference
-            new.replayable = new.replayable and unchanged()
-            recording = new
-            return result
-        if recording is None or not recording.replayable or _current.reference() is not None:
+        nonlocal first, second, replayable, result
+        if not replayable or _current.reference() is not None:
             return step()
-        if not pool.started:
-            pool.start()
-        recording.replay()
+        if second is not None:
+            if not pool.started:
+                pool.start()
+            second.replay()
+            return result
+        new = Recording()
+        _current.reference = weakref.ref(new)
+        try:
+            result = step()
+        finally:
+            _current.reference = _Current.reference
+        new.trace.append(new.origin(result))
+        replayable = new.replayable and unchanged() and (first is None or first.trace == new.trace)
+        first, second = (new, None) if first is None else (None, new)
         return result
 
     return record_or_replay
