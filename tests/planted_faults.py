@@ -18,7 +18,7 @@ SSIM = "test_ssim_is_what_wang_et_al_define"
 ADAM = "test_adam_follows_the_papers_algorithm"
 BEST = "test_the_best_parameters_are_a_copy_of_those_at_the_lowest_validation_loss"
 
-# file below npae/: what is wrong, text, wrong text, a test that must fail
+# file below npae/: what is wrong, text, wrong text, a test that must fail, and the backend unless it is NumPy
 TABLE = {
     "layers.py": [
         ("W instead of its transpose", "matmul(grad_y, W.T)", "matmul(grad_y, W)", GRADIENT),
@@ -242,6 +242,22 @@ TABLE = {
     "estimator/arguments.py": [
         ("a count of one less", "if number < at_least:", "if number < at_least - 1:",
          "test_a_bad_call_says_what_was_expected_and_what_came"),
+    ],
+    "kernels/numba_backend/parallel.py": [
+        ("numbers are not computed again before a replay", "            values[...] = compute()\n",
+         "            pass\n", "kernels/recomputed::test_each_step_uses_the_numbers_of_its_own_step", "numba"),
+    ],
+    "kernels/numba_backend/twins.py": [
+        ("a copied operand stays in the recording", "if not a.flags.c_contiguous:", "if False:",
+         "kernels/parallel::test_a_step_with_work_outside_of_the_twins_is_not_replayed", "numba"),
+    ],
+    "kernels/numba_backend/copies.py": [
+        ("converted row numbers stay in the recording", "if rows is not given:", "if False:",
+         "kernels/parallel::test_a_step_with_work_outside_of_the_twins_is_not_replayed", "numba"),
+    ],
+    "kernels/numba_backend/products.py": [
+        ("a product written over its operand", " and not np.may_share_memory(c, a)", "",
+         "kernels/products::test_out_may_share_memory_with_an_operand", "numba"),
     ],
 }  # fmt: skip
 FAULTS = [Fault(file, *row) for file, rows in TABLE.items() for row in rows]

@@ -289,7 +289,8 @@ test_a_model_whose_parts_do_not_fit_together_is_not_loaded = refuses({
         lambda h, a: with_array("training.best", a["training.best"] + np.inf)(h, a), "not all finite"),
     "a step and a half": (with_value(*STATE, "step", value=1.5), "State.step has another type"),
     "no generator": (with_value(*TRAINING, "shuffle_rng", value=3), "TrainingState.shuffle_rng has another type"),
-    "neither whole nor not": (with_value(*TRAINING, "epoch_complete", value=1), "TrainingState.epoch_complete has another type"),
+    "neither complete nor not": (
+        with_value(*TRAINING, "epoch_complete", value=1), "TrainingState.epoch_complete has another type"),
 })  # fmt: skip
 
 
