@@ -103,7 +103,7 @@ def export_network(path: str | os.PathLike[str], network: Sequential, loss: Loss
     path, link = as_path(path, "export"), type(loss).inverse_link
     if link not in (Loss.inverse_link, BCE.inverse_link):
         raise TypeError(
-            f"export expected a loss whose link is that of MSE or BCE, got {loss!r}: "
+            f"export expected a loss whose inverse_link is that of MSE or BCE, got {loss!r}: "
             "train with one of these, or keep the model with pickle."
         )
     encoder, decoder = network.layers
