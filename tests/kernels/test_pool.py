@@ -69,6 +69,16 @@ def test_every_task_is_run_exactly_once_by_whichever_thread(pool):
             time.sleep(0.01)
 
 
+def test_a_call_returns_only_after_the_last_task(pool):
+    """Two tasks: a worker runs the second, whose last element is changed last."""
+    sgd, scalars = twins()["sgd"], np.array([1.0, 0.0, 0.0])
+    value, grad, v = np.zeros(2 * 4096), np.ones(2 * 4096), np.zeros(2 * 4096)
+    for step in range(1, 5001):
+        sgd(value, grad, v, scalars)
+        assert value[-1] == -step
+    assert (value == -5000).all()
+
+
 def test_every_task_is_run_exactly_once_while_python_threads_compete_for_the_pool(pool):
     """Adding each element to itself in place shows a task that ran twice or not at all."""
     sgd, failures = twins()["sgd"], []
