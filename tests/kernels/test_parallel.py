@@ -251,6 +251,24 @@ def test_another_thread_may_switch_the_backend_while_a_step_is_recorded(switches
 
 @needs_numba
 @pytest.mark.usefixtures("numba")
+def test_a_step_that_switches_the_backend_itself_runs_in_full_every_time():
+    x, sums = np.ones((4, 3)), np.empty(3)
+
+    def step():
+        y = tanh(x)
+        npae.use_backend("numpy")
+        column_sums(x, sums)  # which no recording sees
+        npae.use_backend("numba")
+        return tanh(y), sums
+
+    replay = recorded(step)
+    for change in range(4):
+        x[:] = change
+        np.testing.assert_allclose(replay()[1], 4 * x[0], rtol=1e-12)
+
+
+@needs_numba
+@pytest.mark.usefixtures("numba")
 def test_predictions_are_right_while_another_thread_switches_the_backend():
     X = np.random.default_rng(0).random((1500, 20))
     ae = npae.AE(hidden=(30,), latent_dim=5, epochs=1, random_state=0).fit(X)
