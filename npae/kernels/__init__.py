@@ -95,11 +95,11 @@ def kernel(body: Function) -> Function:
 
 
 def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
-    """A function that does what `step` does. A compiled backend records two calls, then replays them.
+    """A function that does what `step` does. A compiled backend records calls until two agree, then replays.
 
     step() must do its work in kernels alone, on the same arrays each time, and return the same arrays each time.
     Numbers that Python computes for a kernel must come from `recomputed`. If the backend is switched meanwhile, or
-    the two calls differ, nothing is replayed: every call is step().
+    no two calls agree, nothing is replayed: every call is step().
     """
     choice = _choice or _choose()
     return choice.backend.recorded(step, lambda: _choice is choice)

@@ -1,8 +1,10 @@
 """A recorded step computes the same bits as a plain one; weights of rows are part of it."""
 
+import threading
+
 import numpy as np
 import pytest
-from helpers import Batches, halved, learned, table
+from helpers import HAVE_NUMBA, Batches, halved, learned, table
 
 import npae
 from npae.fitting import recording
@@ -24,6 +26,7 @@ MODELS = {
     "AE, momentum and schedule": lambda **more: npae.AE(
         **more, optimizer=npae.SGD(npae.Cosine(0.1, 0.01), momentum=0.9, nesterov=True), activation="tanh"
     ),
+    "AE, linear": lambda **more: npae.AE(**more, activation="linear", optimizer=npae.Adam(weight_decay=0.1)),
     "AE, float32": lambda **more: npae.AE(**more, dtype=np.float32, activation="sigmoid", output="sigmoid"),
     "DAE, Gaussian": lambda **more: npae.DAE(**more, corruption=npae.GaussianNoise(0.3, clip=(0, 1))),
     "DAE, masking": lambda **more: npae.DAE(**more, corruption="masking", optimizer=npae.Adam(npae.Cosine(0.03))),
@@ -67,6 +70,78 @@ def test_batches_of_many_lengths_leave_two_recordings(monkeypatch):
     monkeypatch.setattr(recording, "recorded", lambda step: made.append(1) or recorded(step))
     npae.AE(**FULL | {"epochs": 3}).fit(Batches(*(many[: n + 1] for n in range(30))))
     assert len(made) == 2
+
+
+NOISES = [npae.GaussianNoise(0.3), npae.MaskingNoise(0.2), npae.SaltAndPepper(0.2)]
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed or not wanted")
+def test_the_steps_of_a_fit_are_replayed(monkeypatch):
+    """Two calls from Python for each batch size, both of them recorded, however many steps there are."""
+    npae.use_backend("numba")
+    calls, step = [], recording.train_step
+    monkeypatch.setattr(recording, "train_step", lambda *a, **k: calls.append(1) or step(*a, **k))
+    X = np.random.default_rng(0).random((130, 12)).astype(np.float32)
+    arguments = {"hidden": (20,), "latent_dim": 3, "epochs": 3, "batch_size": 50}
+    npae.AE(**arguments).fit(X)  # a kernel may allocate memory for all later calls
+    for noise in (None, *NOISES):
+        calls.clear()
+        (npae.DAE(corruption=noise, **arguments) if noise else npae.AE(**arguments)).fit(X)
+        assert len(calls) == 4, noise
+
+
+class Doubled(npae.ReLU):
+    """A layer of a user's own, with work outside of the kernels."""
+
+    calls = 0
+
+    def forward(self, x):
+        Doubled.calls += 1
+        return 2 * super().forward(x)
+
+    def backward(self, grad_y):
+        return super().backward(2 * grad_y)
+
+
+@pytest.mark.usefixtures("backend")
+def test_layers_of_your_own_run_at_every_step():
+    X = np.random.default_rng(0).random((40, 6))
+    Doubled.calls = 0
+    encoder = npae.Sequential(npae.Dense(6, 5, rng=0, dtype=float), Doubled(), npae.Dense(5, 2, rng=1, dtype=float))
+    decoder = npae.Sequential(npae.Dense(2, 6, rng=2, dtype=float))
+    npae.AE(encoder=encoder, decoder=decoder, epochs=3, batch_size=10).fit(X)
+    assert Doubled.calls == 1 + 3 * 4  # one trial before training, then every batch
+
+
+@pytest.mark.usefixtures("backend")
+def test_an_optimizer_of_your_own_takes_every_step():
+    class Counting(npae.Adam):
+        taken = 0
+
+        def step(self, parameters, state):
+            Counting.taken += 1
+            super().step(parameters, state)
+
+    X = np.random.default_rng(0).random((40, 6))
+    arguments = {"hidden": (5,), "latent_dim": 2, "epochs": 3, "batch_size": 10, "random_state": 0}
+    counted, plain = (npae.AE(optimizer=o, **arguments).fit(X).encode(X) for o in (Counting(), npae.Adam()))
+    assert Counting.taken == 12
+    np.testing.assert_array_equal(counted, plain)
+
+
+def test_two_threads_fit_on_numpy_as_well():
+    npae.use_backend("numpy")
+    X, results = np.random.default_rng(0).random((50, 6)), {}
+
+    def work(i):
+        results[i] = npae.AE(hidden=(5,), latent_dim=2, epochs=2, random_state=0).fit(X).reconstruct(X)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert np.array_equal(results[0], results[1])
 
 
 # --- weights of rows -----------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def test_a_layer_that_is_not_npaes_is_refused_and_the_old_file_kept(layer, tmp_p
 def test_a_loss_that_is_not_npaes_is_exported_unless_it_has_a_link_of_its_own(path):
     model = npae.AE(**QUICK, loss=Doubled()).fit(X)
     np.testing.assert_allclose(exported(model, path)["reconstruct"](X), model.reconstruct(X), rtol=1e-12)
-    with pytest.raises(TypeError, match=r"export expected a loss whose inverse_link is .*, got Rounded\(\): train with one"):
+    with pytest.raises(TypeError, match=r"whose inverse_link is .*, got Rounded\(\): train with one"):
         npae.AE(**QUICK, loss=Rounded()).fit(X).export(path)
 
 

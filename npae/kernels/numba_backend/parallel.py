@@ -35,6 +35,8 @@ from npae.kernels.numba_backend.pool import pool, run_job
 
 Result = TypeVar("Result")
 
+ATTEMPTS = 3  # to record a step: in the first, a kernel may still allocate memory that later calls share
+
 POOL, END, JOBS = 0, 8, 16  # offsets into a context
 BODY, TASKS, CYCLES, SIZE, CLOSURE = 0, 8, 16, 24, 32  # offsets into a recorded job
 
@@ -218,26 +220,26 @@ def recomputed(compute: Callable[[], Sequence[Any] | Array]) -> Array:
 
 
 def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda: True) -> Callable[[], Result]:
-    """A function that calls step() and records it twice, and from then on replays the second recording.
+    """A function that calls step() and records it until two recordings agree, and then replays the last one.
 
     step() must do its work in kernels alone, on arrays that keep their memory, and return the same arrays each time.
-    Every call is step() if `cancel_recording` was called meanwhile, if unchanged() is False afterwards, or if the two
-    recordings differ. They differ if plain NumPy makes an array in the step. A change in place by NumPy is not noticed.
+    Every call is step() if `cancel_recording` was called meanwhile, if unchanged() is False afterwards, or if no two of
+    `ATTEMPTS` recordings agree: plain NumPy made an array in the step. A change in place by NumPy is not noticed.
     """
-    first: Recording | None = None
-    second: Recording | None = None
-    replayable = True
+    previous: Recording | None = None
+    agreed: Recording | None = None
+    attempts = ATTEMPTS
     result: Result
 
     def record_or_replay() -> Result:
-        nonlocal first, second, replayable, result
-        if not replayable or _current.reference() is not None:
-            return step()
-        if second is not None:
+        nonlocal previous, agreed, attempts, result
+        if agreed is not None and _current.reference() is None:
             if not pool.started:
                 pool.start()
-            second.replay()
+            agreed.replay()
             return result
+        if attempts == 0 or _current.reference() is not None:
+            return step()
         new = Recording()
         _current.reference = weakref.ref(new)
         try:
@@ -245,8 +247,10 @@ def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda:
         finally:
             _current.reference = _Current.reference
         new.trace.append(new.origin(result))
-        replayable = new.replayable and unchanged() and (first is None or first.trace == new.trace)
-        first, second = (new, None) if first is None else (None, new)
+        usable = new.replayable and unchanged()
+        if usable and previous is not None and previous.trace == new.trace:
+            agreed = new
+        previous, attempts = (new, attempts - 1) if usable else (None, 0)
         return result
 
     return record_or_replay
