@@ -62,10 +62,8 @@ def main(path=FIGURE, epochs=30):
     gap, below = (flat / plain - 1).max(), (1 - curved / clipped).min()
     print(f"the linear one's largest gap to PCA: {gap:.2%} (must be below {GAP:.0%})")
     print(f"the nonlinear one's least gain on clipped PCA: {below:.1%} (must be at least {BELOW:.0%})")
-    fig = plots.figure(6.4, 4)
-    ax = plots.style_axes(
-        fig.subplots(), "error of reconstructions from k numbers", "k", "squared error per test image"
-    )
+    title, fig = "error of reconstructions from k numbers", plots.figure(6.4, 4)
+    ax = plots.style_axes(fig.subplots(), title, "k", "squared error per test image")
     ax.loglog(SIZES, plain, color=plots.GREY, label="PCA")
     ax.loglog(SIZES, clipped, "--", color=plots.GREY, label="PCA, clipped to [0, 1]")
     ax.loglog(SIZES, flat, "o", color=plots.BLUE, label="linear autoencoder")

@@ -30,7 +30,7 @@ def classifier(X, y, rng, epochs):
     """Train 784-128-10 with a sigmoid for each digit; returns a function from images to probabilities (n, 10)."""
     network = npae.Sequential(npae.Dense(784, 128, init="he", rng=rng), npae.ReLU(), npae.Dense(128, 10, rng=rng))
     loss, adam, targets = npae.BCE(), npae.Adam(npae.Cosine(5e-3)), np.eye(10, dtype=X.dtype)[y]
-    state = adam.init(network.parameters(), steps=epochs * len(X) // 100)
+    state = adam.init(network.parameters(), total_steps=epochs * len(X) // 100)
     for rows in (rows for _ in range(epochs) for rows in rng.permutation(len(X)).reshape(-1, 100)):
         network.backward(loss(network.forward(X[rows]), targets[rows])[1])
         adam.step(network.parameters(), state)

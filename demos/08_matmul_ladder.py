@@ -5,7 +5,6 @@ fast if the number is near at each use: in a cache or, best of all, in a registe
 
 Run it: about 15 seconds. It checks each rung against NumPy, times it, and draws `figures/08_matmul_ladder.png`: the
 rungs under the roof, the machine's limit (peak.py). Read beside it: npae/kernels/numba_backend/tile.py.
-
 Now try n = 1024: `naive` falls to a third of its speed or less, because a column of b competes for few cache lines.
 Now try HIGH = 1: every row of c loads all of b again, and `blocked` is hardly faster than `reordered`.
 """
@@ -69,7 +68,7 @@ def main(path=FIGURE, n=800):
         "reordered": (reordered, 1, n + 2),
         "blocked": (njit(fastmath={"contract"})(blocks), 1, n / HIGH + 2),  # all of b for every block of rows
         "parallel": (njit(fastmath={"contract"}, parallel=True)(blocks), cores, n / HIGH + 2),  # cores share the prange
-        "register tile": (lambda a, b, c: matmul(a, b, out=c), cores, n / 128 + 2),  # c per 256 k
+        "register tile": (matmul, cores, n / 128 + 2),  # c for every 256 k
     }
     first, *_, last = climb(path, rungs, n, cores)
     print(f"the register tile is {last / first:.0f} times as fast as naive loops (must be at least {BAR})")

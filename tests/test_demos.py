@@ -76,7 +76,6 @@ def test_a_demo_cut_short_fails_still_draws_and_has_seen_no_test_image(path, tmp
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_first_demo_notices_a_flipped_sign_in_backward(sign, figures, monkeypatch):
-    monkeypatch.setattr(npae.Dense, "only_kernels", False)  # the product below is no kernel and cannot be replayed
     backward = npae.Dense.backward
     monkeypatch.setattr(npae.Dense, "backward", lambda self, grad_y: sign * backward(self, grad_y))
     assert load(FOLDER / "01_autoencoder.py").main(epochs=8) == (0 if sign == 1 else 1)

@@ -117,7 +117,7 @@ def test_a_wrong_file_is_refused(tmp_path, case):
     with pytest.raises(ValueError, match="expected") as caught:
         sound.read_wav(path)
     message = str(caught.value)
-    for part in (str(path), "8 or 16 bit PCM", "got", came, "save it"):
+    for part in (str(path), "8 or 16 bit PCM", "got", came, "convert it"):
         assert part in message
 
 

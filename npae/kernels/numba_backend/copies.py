@@ -17,8 +17,8 @@ from numba.extending import intrinsic
 
 from npae.kernels.arrays import LINE, Array, aligned
 from npae.kernels.numba_backend.compile import CompiledLoop, inner, integers, matrix, matrix_out
-from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
-from npae.kernels.numba_backend.twins import contiguous, twin
+from npae.kernels.numba_backend.parallel import parallel_for, run
+from npae.kernels.numba_backend.twins import twin
 
 ROWS_PER_TASK = 16
 CACHE_WAY = 4096  # bytes of one way of the first-level cache
@@ -54,13 +54,10 @@ def copy_rows_loop(context: int, a: Array, rows: Array, c: Array) -> None:
 
 @twin
 def take(x: Array, rows: Array) -> Array:
-    given, rows = rows, np.ascontiguousarray(rows, dtype=np.int64)
-    if rows is not given:
-        cancel_recording()
+    rows = np.ascontiguousarray(rows, dtype=np.int64)
     if rows.size and (rows.min() < 0 or rows.max() >= len(x)):
         raise IndexError(f"take expected rows in [0, {len(x)}), got some from {rows.min()} to {rows.max()}.")
     if x.strides[1] != x.itemsize:
-        cancel_recording()
         return np.ascontiguousarray(x[rows])
     batch = aligned((rows.size, x.shape[1]), x.dtype)
     if batch.size:
@@ -70,7 +67,7 @@ def take(x: Array, rows: Array) -> Array:
 
 @twin
 def copy(x: Array, out: Array | None = None) -> Array:
-    x = contiguous(x)
+    x = np.ascontiguousarray(x)
     c = aligned(x.shape, x.dtype) if out is None else out
     if c.shape != x.shape or c.dtype != x.dtype or not c.flags.c_contiguous or not c.flags.writeable:
         raise ValueError(f"copy expected a contiguous writable out of shape {x.shape} and {x.dtype}, got {c.shape}.")

@@ -224,7 +224,8 @@ def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda:
 
     step() must do its work in kernels alone, on arrays that keep their memory, and return the same arrays each time.
     Every call is step() if `cancel_recording` was called meanwhile, if unchanged() is False afterwards, or if no two of
-    `ATTEMPTS` recordings agree: plain NumPy made an array in the step. A change in place by NumPy is not noticed.
+    `ATTEMPTS` recordings agree: NumPy made an array in the step, such as a contiguous copy of an operand. A change in
+    place by NumPy is not noticed.
     """
     previous: Recording | None = None
     agreed: Recording | None = None

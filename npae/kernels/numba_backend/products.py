@@ -246,7 +246,6 @@ def _product(a: Array, b: Array, start: Array, c: Array) -> None:
     size = a.itemsize
     in_columns = N > 1 and b.strides[1] != size
     if in_columns and b.strides[0] != size:
-        cancel_recording()
         b = np.asfortranarray(b)
     NR = SHAPE.bytes // size * SHAPE.vectors
     plan = plan_tiles(M, N, K, NR)

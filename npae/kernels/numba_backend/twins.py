@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from npae.kernels.arrays import Array
-from npae.kernels.numba_backend.parallel import cancel_recording
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -27,14 +26,7 @@ def twin(function: Function) -> Function:
 
 def flat(a: Array) -> Array:
     """`a` as a contiguous vector."""
-    return contiguous(a).reshape(-1)
-
-
-def contiguous(a: Array) -> Array:
-    """`a`, or a copy if it is not contiguous. A replay would not repeat the copy, so it cancels the recording."""
-    if not a.flags.c_contiguous:
-        cancel_recording()
-    return np.ascontiguousarray(a)
+    return np.ascontiguousarray(a).reshape(-1)
 
 
 def check_same_shape(*arrays: Array) -> None:
