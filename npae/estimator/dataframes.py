@@ -37,7 +37,10 @@ def column_names(X: Any, caller: str) -> Array | None:
     >>> print(column_names(np.zeros((3, 2)), "AE"))
     None
     """
-    names = np.asarray(getattr(X, "columns", ()), dtype=object)
+    columns = getattr(X, "columns", None)
+    if columns is None:
+        return None
+    names = np.asarray(columns, dtype=object)
     kinds = {type(name).__name__ for name in names.flat}
     text = [isinstance(name, str) for name in names.flat]
     if names.ndim != 1 or not any(text):

@@ -36,26 +36,29 @@ def as_table(
     Raises TypeError if X is sparse or does not hold numbers; ValueError if X is complex, is not 2-D, does not have
     `width` columns, is empty, or holds NaN or infinity.
     """
-    expected = f"{caller} expected {name} of shape (n, {'d' if width is None else width})"
+
+    def expected() -> str:
+        return f"{caller} expected {name} of shape (n, {'d' if width is None else width})"
+
     raw = as_numbers(X, caller, name)
     if raw.ndim != 2:
         hint = f"flatten each item with {name}.reshape(len({name}), -1)"
         if raw.ndim < 2:
             hint = f"for one row np.reshape({name}, (1, -1)), for one column np.reshape({name}, (-1, 1))"
-        raise ValueError(f"{expected}, got {raw.shape}. Reshape your data: {hint}.")
+        raise ValueError(f"{expected()}, got {raw.shape}. Reshape your data: {hint}.")
     if raw.size == 0:
         came = f"0 {'sample' if len(raw) == 0 else 'feature'}(s) (shape={raw.shape}) while a minimum of 1 is required"
-        raise ValueError(f"{expected} with at least one row and one column, got {came}: pass some data.")
+        raise ValueError(f"{expected()} with at least one row and one column, got {came}: pass some data.")
     if width is not None and raw.shape[1] != width:
         raise ValueError(
-            f"{expected}, got {raw.shape}. {name} has {raw.shape[1]} features, but {caller} is expecting {width} "
+            f"{expected()}, got {raw.shape}. {name} has {raw.shape[1]} features, but {caller} is expecting {width} "
             f"features as input: give it the {width} columns it was built for."
         )
     wanted = np.result_type(raw.dtype, np.float32) if dtype is None else np.dtype(dtype)
     if wanted.kind != "f" or wanted.itemsize not in (4, 8):
         wanted = np.dtype(np.float64)
     table = raw
-    if not (keep_memmap and mapped(raw)):
+    if (raw.dtype != wanted or not raw.flags.c_contiguous) and not (keep_memmap and mapped(raw)):
         with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite and is refused below
             table = np.ascontiguousarray(raw, dtype=wanted)
     _refuse_non_finite(table, wanted, caller, name)
@@ -109,8 +112,10 @@ def _refuse_non_finite(table: Array, dtype: np.dtype[Any], caller: str, name: st
     """Raise ValueError at the first number that is not finite in `dtype`."""
     rows = max(1, _NUMBERS_AT_A_TIME // table.shape[1])
     for start in range(0, len(table), rows):
-        with np.errstate(over="ignore"):
-            numbers = table[start : start + rows].astype(dtype, copy=False)
+        numbers = table[start : start + rows]
+        if numbers.dtype != dtype:
+            with np.errstate(over="ignore"):
+                numbers = numbers.astype(dtype)
         good = np.isfinite(numbers)
         if not good.all():
             row, column = np.argwhere(~good)[0]
