@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import numpy as np
 
 from npae.estimator.arguments import as_flag
@@ -68,5 +66,7 @@ def speech() -> tuple[Array, ...]:
 
 def _arrays(name: str) -> dict[str, Array]:
     """The arrays of an archive in this package, which may be installed in a zip file."""
+    from importlib.resources import files  # slow to import
+
     with files("npae.datasets").joinpath(name).open("rb") as file, np.load(file, allow_pickle=False) as data:
         return dict(data)
