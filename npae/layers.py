@@ -42,7 +42,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
 
 @kernel
 def column_sums(a: Array, out: Array) -> None:
-    """out_j = sum_i a_ij: (N, M) -> (M,). Summed in float64: in float32, 2^24 + 1 is 2^24."""
+    """out_j = sum_i a_ij: (N, M) -> (M,). A sum of many rows needs float64: in float32, 2^24 + 1 is 2^24."""
     out[...] = np.sum(a, axis=0, dtype=np.promote_types(a.dtype, np.float64))
 
 

@@ -39,7 +39,8 @@ def train_step(
 ) -> Array:
     """Train on one batch x (N, d); return its loss, an array of shape ().
 
-    `state` is optimizer.init(parameters). `rng` draws the noise of `corruption`. `weight` (N,) weights the rows.
+    `state` is optimizer.init(parameters). `rng` draws the noise of `corruption`; None takes fresh entropy. `weight`
+    (N,) has one number for each row.
 
     Example
     -------
@@ -53,7 +54,7 @@ def train_step(
     >>> losses[-1] < 0.2 * losses[0]
     True
     """
-    x_in = x if corruption is None or rng is None else corrupt(corruption, x, rng)
+    x_in = x if corruption is None else corrupt(corruption, x, rng or np.random.default_rng())
     z = encoder.forward(x_in)
     x_hat = decoder.forward(z)
     value, grad_x_hat = loss.value_and_gradient(x_hat, x, weight)

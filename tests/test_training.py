@@ -52,6 +52,22 @@ def test_a_step_goes_down_the_gradient_of_the_loss_of_the_noisy_input_and_the_cl
         np.testing.assert_allclose(p.value, w - 0.1 * g, rtol=0, atol=1e-9)
 
 
+def test_a_corruption_without_a_generator_draws_fresh_noise():
+    seen = []
+
+    def corruption(x, rng):
+        seen.append(rng.standard_normal(3))
+        return x
+
+    encoder, decoder, sgd = npae.Dense(6, 2, rng=0), npae.Dense(2, 6, rng=1), npae.SGD(0.1)
+    parameters = encoder.parameters() + decoder.parameters()
+    x, state = np.ones((4, 6), np.float32), sgd.init(parameters)
+    for _ in range(2):
+        train_step(encoder, decoder, npae.MSE(), sgd, parameters, state, x, corruption=corruption)
+    assert len(seen) == 2
+    assert (seen[0] != seen[1]).all()
+
+
 def test_steps_on_one_batch_learn_it():
     x, adam = table(8), npae.Adam(0.01)
     encoder, decoder = networks()
