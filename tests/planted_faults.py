@@ -110,7 +110,7 @@ TABLE = {
     "training.py": [
         ("a noisy target", "loss.value_and_gradient(x_hat, x, weight)", "loss.value_and_gradient(x_hat, x_in, weight)",
          "autoencoder::test_the_target_of_a_denoising_autoencoder_is_the_clean_x"),
-        ("no noise", "x if corruption is None or rng is None else", "x if True else",
+        ("no noise", "x if corruption is None else", "x if True else",
          "fitting/fit::test_noise_differs_from_batch_to_batch_and_from_epoch_to_epoch"),
         ("weights forgotten", "loss.value_and_gradient(x_hat, x, weight)", "loss.value_and_gradient(x_hat, x, None)",
          "fitting/recording::test_weights_equal_repeated_rows_in_a_full_batch"),
