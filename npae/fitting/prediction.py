@@ -1,8 +1,8 @@
 """A network or a loss over many rows, a block of rows at a time, so that memory stays small.
 
 Rows do not depend on each other: f(X) is f of the first rows, then f of the next. Blocks have the same shape, so the
-first is recorded and the next are replayed if all parts work in kernels alone. Each block is cast to the network's
-dtype, so a memory map is never converted as a whole.
+first ones are recorded and the next are replayed if all parts work in kernels alone. Each block is cast to the
+network's dtype, so a memory map is never converted as a whole.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, wei
 def _in_blocks(
     function: Callable[..., Array], can_record: bool, dtype: np.dtype[Any], *tables: Array
 ) -> Iterator[tuple[slice, Array]]:
-    """function(*blocks) for each block of rows of the tables; recorded on the first, if possible."""
+    """function(*blocks) for each block of rows of the tables; recorded on the first ones, if possible."""
     blocks = [aligned((BLOCK_ROWS, table.shape[1]), dtype) for table in tables]
 
     def on_blocks() -> Array:
