@@ -1,7 +1,10 @@
-"""Packing: rows and columns of b, copied into rows of NR numbers before tiles read them.
+"""Packing: rows and columns of a and b, copied side by side in the order in which tiles read them.
 
-pack_row       copies NR numbers of a row
-pack_square    transposes a square of vectors in registers, for a b that lies in columns
+pack_row       copies a row of b for one panel: NR numbers
+pack_column    copies a column of a for one tile, at most MR numbers, if a lies in columns
+pack_transposed transposes a square of vectors in registers, for a b in columns or an a in rows
+
+A vector is stored in full, also where fewer numbers are wanted. The next store, further on, overwrites the rest.
 """
 
 from __future__ import annotations
@@ -12,62 +15,122 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from npae.kernels.numba_backend.tile import I32, I64, SHAPE, Emitter, Shape
+from npae.kernels.numba_backend.tile import HEIGHTS, I32, I64, SHAPE, Emitter, Shape
 
 
 @intrinsic
-def pack_row(typing_context, kind, source, columns, target):
-    """Copy the first `columns` numbers of a row, and pad the row with zeros to the width of a tile."""
-
-    def emit(context, builder, signature, arguments):
-        _, source, columns, target = arguments
-        real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
-        row = Emitter(builder, real, SHAPE, columns).load(source, "row")
-        Emitter(builder, real, SHAPE).store(row, target)
-        return context.get_dummy_value()
-
-    return types.void(kind, *[types.intp] * 3), emit
+def pack_rows(typing_context, kind, b, b_row, width, count, c, c_row):
+    """Copy `count` rows of `width` numbers, at most NR; pad each with zeros to the width of a tile."""
+    return _copies(kind, SHAPE.vectors)
 
 
 @intrinsic
-def pack_square(typing_context, kind, a, a_row, rows, columns, c, c_row):
-    """c[j, i] = a[i, j] for a square as high as a vector has lanes; pad with zeros beyond `rows` and `columns`."""
+def pack_columns(typing_context, kind, a, a_column, width, count, c, c_column):
+    """Copy `count` columns of `width` numbers, at most MR; zeros follow each up to the end of a vector."""
+    return _copies(kind, -(-HEIGHTS[0] * kind.bitwidth // 8 // SHAPE.bytes))
+
+
+def _copies(kind, vectors):
+    """Signature and code of an intrinsic that copies `count` times `width` numbers, with loads of `vectors` vectors."""
 
     def emit(context, builder, signature, arguments):
         real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
-        builder.call(emit_square(builder.module, real, SHAPE), arguments[1:])
+        builder.call(emit_copies(builder.module, real, SHAPE._replace(vectors=vectors)), arguments[1:])
         return context.get_dummy_value()
 
     return types.void(kind, *[types.intp] * 6), emit
 
 
-def emit_square(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
-    """Add to `module` the function that `pack_square` calls. It has a branch without masks for a full square."""
-    name = f"npae_square_{real}"
+def emit_copies(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
+    """Add to `module` the function that `pack_rows` or `pack_columns` calls.
+
+    It has the next line of each row loaded into the cache, since the next panel or tile begins there.
+    """
+    name = f"npae_copies_{real}_{shape.vectors}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    a, a_stride, width, count, c, c_stride = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    masked, whole = Emitter(builder, real, shape, width), Emitter(builder, real, shape)
+    before, loop, after = builder.block, function.append_basic_block("loop"), function.append_basic_block("after")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k, source, target = (builder.phi(I64) for _ in range(3))
+    whole.store(masked.load(source, "numbers"), target)
+    whole.prefetch(builder.add(source, builder.mul(width, I64(whole.size))), write=False)
+    for phi, first, stride in ((k, I64(0), I64(1)), (source, a, a_stride), (target, c, c_stride)):
+        phi.add_incoming(first, before)
+        phi.add_incoming(builder.add(phi, stride), loop)
+    builder.cbranch(builder.icmp_signed("<", k.incomings[1][0], count), loop, after)
+    builder.position_at_end(after)
+    builder.ret_void()
+    return function
+
+
+@intrinsic
+def pack_transposed(typing_context, kind, a, a_row, rows, columns, c, c_row):
+    """c[j, i] = a[i, j] for `columns` columns, and for as many rows as a vector has lanes.
+
+    Only `rows` rows of a are read, at least 1: the last one stands in for those after it. Columns are written up to the
+    next multiple of the lanes.
+    """
+
+    def emit(context, builder, signature, arguments):
+        real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
+        builder.call(emit_transposed(builder.module, real, SHAPE), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(kind, *[types.intp] * 6), emit
+
+
+def emit_transposed(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
+    """Add to `module` the function that `pack_transposed` calls: a loop over squares of vectors."""
+    name = f"npae_transposed_{real}"
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     a, a_row, rows, columns, c, c_row = function.args
-    builder = ir.IRBuilder(function.append_basic_block())
+    builder = ir.IRBuilder(function.append_basic_block("before"))
     one_vector = Shape(shape.bytes, 1, ())
     unmasked = Emitter(builder, real, one_vector)
     lanes = unmasked.lanes
+    offsets, last = [I64(0)], builder.sub(rows, I64(1))
+    for i in range(1, lanes):
+        step = builder.select(builder.icmp_signed("<=", I64(i), last), a_row, I64(0))
+        offsets.append(builder.add(offsets[-1], step))
+    steps = [builder.mul(c_row, I64(j)) for j in range(lanes)]
 
-    def transpose(emitters: list[Emitter]) -> None:
-        sources = [unmasked.step(a, a_row, i) for i in range(lanes)]
-        square = [emit.load(source, "row")[0] for emit, source in zip(emitters, sources, strict=True)]
-        for j, column in enumerate(emit_transpose(builder, square)):
-            unmasked.store([column], unmasked.step(c, c_row, j))
+    def transpose(emit: Emitter, source: Any, target: Any) -> None:
+        square = [emit.load(builder.add(source, offset), "row")[0] for offset in offsets]
+        for column, step in zip(emit_transpose(builder, square), steps, strict=True):
+            unmasked.store([column], builder.add(target, step))
 
-    partial = builder.or_(*(builder.icmp_signed("<", n, I64(lanes)) for n in (rows, columns)))
-    with builder.if_else(partial) as (then, otherwise):
-        with then:
-            widths = [builder.select(builder.icmp_signed("<", I64(i), rows), columns, I64(0)) for i in range(lanes)]
-            transpose([Emitter(builder, real, one_vector, width) for width in widths])
-        with otherwise:
-            transpose([unmasked] * lanes)
+    before = builder.block
+    head, loop, after, tail, end = (
+        function.append_basic_block(label) for label in ("head", "loop", "after", "tail", "end")
+    )
+    builder.branch(head)
+    builder.position_at_end(head)
+    left, source, target = (builder.phi(I64) for _ in range(3))
+    builder.cbranch(builder.icmp_signed(">=", left, I64(lanes)), loop, after)
+    builder.position_at_end(loop)
+    transpose(unmasked, source, target)
+    strides = I64(-lanes), I64(shape.bytes), builder.mul(c_row, I64(lanes))
+    for phi, first, stride in zip((left, source, target), (columns, a, c), strides, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(builder.add(phi, stride), loop)
+    builder.branch(head)
+    builder.position_at_end(after)
+    builder.cbranch(builder.icmp_signed(">", left, I64(0)), tail, end)
+    builder.position_at_end(tail)
+    transpose(Emitter(builder, real, one_vector, left), source, target)
+    builder.branch(end)
+    builder.position_at_end(end)
     builder.ret_void()
     return function
 

@@ -35,23 +35,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npae.kernels.arrays import LINE, Array, aligned
-from npae.kernels.numba_backend.compile import CompiledLoop, inner, integer, integers, matrix, matrix_out, vector
-from npae.kernels.numba_backend.copies import CACHE_WAY, copy_to_padded_rows, rows_conflict
-from npae.kernels.numba_backend.packing import pack_row, pack_square
+from npae.kernels.numba_backend.compile import (
+    CompiledLoop,
+    inner,
+    integer,
+    integers,
+    matrix,
+    matrix_out,
+    scalar,
+    vector,
+)
+from npae.kernels.numba_backend.packing import pack_columns, pack_rows, pack_transposed
 from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
 from npae.kernels.numba_backend.pool import JOB_OVERHEAD, threads
 from npae.kernels.numba_backend.scratch import scratch
-from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE, tile
+from npae.kernels.numba_backend.tile import HEIGHTS, NONE, SHAPE, tile
 from npae.kernels.numba_backend.twins import flat, twin
 
-KC = 256  # steps of k at a time: a multiple of the lanes of every vector, since b is packed in squares
+KC = 320  # steps of k at a time: a multiple of the lanes of every vector, since b is packed in squares
 MR = HEIGHTS[0]  # rows of the highest tile; NR, its columns, depends on the dtype
-PACKED_BYTES = KC * SHAPE.bytes * SHAPE.vectors  # of KC rows of a panel
-MC = 24  # tiles of a panel in one task, at most: their rows of a must fit in the second-level cache
+PACKED_B_BYTES = KC * SHAPE.bytes * SHAPE.vectors  # of KC rows of a panel
+PACKED_A_BYTES = 352 << 10
+SLOT = KC * MR + LINE // 4  # numbers of a packed tile, and room for what a vector stores too much
 MAX_TASKS = 64
-PACK_CYCLES, TASK_CYCLES = 20, 800  # to pack or first read a row of a panel; to begin a task
-IN_PLACE, PACK_ROWS, PACK_COLUMNS = range(3)  # how b is packed
-MIN_PANELS_TO_COPY_A = 16
+PACK_A_CYCLES, PACK_B_CYCLES, TASK_CYCLES = 4, 8, 800  # for a tile or panel and a step of k; to begin a task
+IN_PLACE, COPY, TRANSPOSE = range(3)  # how an operand is packed
+MIN_PANELS_TO_PACK_A = 6
 MIN_TILES_TO_PACK_B = 4
 IMBALANCE = 0.1  # the part of a task's time for which threads wait for the last, since cores are not equally fast
 
@@ -66,8 +75,9 @@ class TilePlan(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def plan_tiles(M: int, N: int, K: int, NR: int) -> TilePlan:
+def plan_tiles(M: int, N: int, K: int, size: int) -> TilePlan:
     """The plan for c (M, N) that takes the fewest cycles by the estimate of `_cycles`."""
+    NR, MC = SHAPE.bytes // size * SHAPE.vectors, PACKED_A_BYTES // (SLOT * size)
     panels, most = -(-N // NR), max(MAX_TASKS, 4 * threads())
     widths = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
     best = TilePlan(np.cumsum([0, *_heights(M, MR)]), MC, panels, most)  # if every other plan has too many tasks
@@ -86,9 +96,10 @@ def plan_tiles(M: int, N: int, K: int, NR: int) -> TilePlan:
 
 def _cycles(heights: list[int], panels: int, K: int, tiles: int, across: int) -> float:
     """The time of all tasks of `tiles` by `across` panels, if each goes to the thread that is free first."""
-    steps = [sum(map(_step_cycles, heights[i : i + tiles])) for i in range(0, len(heights), tiles)]
+    rows = [heights[i : i + tiles] for i in range(0, len(heights), tiles)]
+    steps = [(sum(map(_step_cycles, row)) + PACK_B_CYCLES, PACK_A_CYCLES * len(row)) for row in rows]
     widths = [min(across, panels - j) for j in range(0, panels, across)]
-    tasks = [width * (step + PACK_CYCLES) * K + TASK_CYCLES for step in steps for width in widths]
+    tasks = [(width * step + pack_a) * K + TASK_CYCLES for step, pack_a in steps for width in widths]
     if len(tasks) == 1:
         return tasks[0]
     busy_until = [0.0] * threads()
@@ -116,50 +127,83 @@ def _heights(M: int, highest: int) -> list[int]:
 
 
 @inner
-def _pack(b: Array, packing: int, k: int, j: int, columns: int, depth: int, packed: int) -> None:
+def _pack_a(a: Array, packing: int, k: int, first: int, last: int, depth: int, row_offsets: Array, packed: int) -> None:
+    """Pack `depth` columns of a, from column k on, for the tiles first to last - 1: each tile into a slot."""
+    size = a.itemsize
+    lanes, slot = SHAPE.bytes // size, SLOT * size
+    source = a.ctypes.data + k * a.strides[1]
+    for t in range(first, last):
+        rows, target = row_offsets[t + 1] - row_offsets[t], packed + (t - first) * slot
+        corner = source + row_offsets[t] * a.strides[0]
+        if packing == COPY:
+            pack_columns(a[0, 0], corner, a.strides[1], rows, depth, target, rows * size)
+        else:
+            for v in range((rows - 1) // lanes * lanes, -1, -lanes):  # what a store adds, the next one overwrites
+                a_rows = corner + v * a.strides[0]
+                pack_transposed(a[0, 0], a_rows, a.strides[0], rows - v, depth, target + v * size, rows * size)
+
+
+@inner
+def _pack_b(b: Array, packing: int, k: int, j: int, columns: int, depth: int, packed: int) -> None:
     """Pack `depth` rows and `columns` columns of b, from b[k, j] on, into rows of NR numbers at address `packed`."""
     size = b.itemsize
     lanes, NR = SHAPE.bytes // size, SHAPE.bytes // size * SHAPE.vectors
     source, b_row, b_column = b.ctypes.data + k * b.strides[0] + j * b.strides[1], b.strides[0], b.strides[1]
-    if packing == PACK_COLUMNS:
-        for i in range(0, depth, lanes):
-            for v in range(0, NR, lanes):
-                corner, target = source + v * b_column + i * size, packed + (i * NR + v) * size
-                pack_square(b[0, 0], corner, b_column, columns - v, depth - i, target, NR * size)
+    if packing == TRANSPOSE:
+        for v in range(0, columns, lanes):
+            pack_transposed(b[0, 0], source + v * b_column, b_column, columns - v, depth, packed + v * size, NR * size)
     else:
-        for i in range(depth):
-            pack_row(b[0, 0], source + i * b_row, columns, packed + i * NR * size)
+        pack_rows(b[0, 0], source, b_row, columns, depth, packed, NR * size)
 
 
 @inner
 def _product_task(
-    a: Array, b: Array, packing: int, start: Array, c: Array, row_offsets: Array, tiles: int, panels: int, task: int
+    a: Array,
+    b: Array,
+    packing_a: int,
+    packing_b: int,
+    start: Array,
+    c: Array,
+    row_offsets: Array,
+    tiles: int,
+    panels: int,
+    epilogue: int,
+    y: Array,
+    slope: float,
+    task: int,
 ) -> None:
     """One task: `tiles` tiles of each of `panels` panels."""
     K, N, size = a.shape[1], c.shape[1], c.itemsize
     NR = SHAPE.bytes // size * SHAPE.vectors
-    packed = scratch(PACKED_BYTES, np.int8(0)).ctypes.data
+    packed_a = scratch(PACKED_A_BYTES, np.int8(0)).ctypes.data
+    packed_b = scratch(PACKED_B_BYTES, np.int8(0)).ctypes.data
     all_panels = (N + NR - 1) // NR
     tasks_across = (all_panels + panels - 1) // panels
     first_tile, first_panel = task // tasks_across * tiles, task % tasks_across * panels
-    for k in range(0, K, KC):
-        depth = min(KC, K - k)
+    last_tile = min(row_offsets.size - 1, first_tile + tiles)
+    blocks = (K + KC - 1) // KC
+    step = ((K + blocks - 1) // blocks + 15) // 16 * 16
+    for k in range(0, K, step):
+        depth = min(step, K - k)
+        if packing_a:
+            _pack_a(a, packing_a, k, first_tile, last_tile, depth, row_offsets, packed_a)
         for panel in range(first_panel, min(all_panels, first_panel + panels)):
             j = panel * NR
             columns = min(NR, N - j)
             b_panel, b_row = b.ctypes.data + k * b.strides[0] + j * b.strides[1], b.strides[0]
-            if packing or columns < NR:  # a tile reads NR columns of b, even if c has fewer
-                _pack(b, packing, k, j, columns, depth, packed)
-                b_panel, b_row = packed, NR * size
-            for t in range(first_tile, min(row_offsets.size - 1, first_tile + tiles)):
+            if packing_b or columns < NR:  # a tile reads NR columns of b, even if c has fewer
+                _pack_b(b, packing_b, k, j, columns, depth, packed_b)
+                b_panel, b_row = packed_b, NR * size
+            for t in range(first_tile, last_tile):
                 i = row_offsets[t]
                 target = c.ctypes.data + i * c.strides[0] + j * size
+                in_place = a.ctypes.data + i * a.strides[0] + k * size
                 tile(
                     c[0, 0],
                     row_offsets[t + 1] - i,
-                    a.ctypes.data + i * a.strides[0] + k * a.strides[1],
+                    1 if packing_a else 0,
+                    packed_a + (t - first_tile) * SLOT * size if packing_a else in_place,
                     a.strides[0],
-                    a.strides[1],
                     b_panel,
                     b_row,
                     target if k else start.ctypes.data + j * size,  # the first sum is added to `start`, one row
@@ -168,33 +212,36 @@ def _product_task(
                     c.strides[0],
                     columns,
                     depth,
+                    epilogue if k + depth == K else NONE,
+                    y.ctypes.data + i * y.strides[0] + j * size,
+                    y.strides[0],
+                    slope,
                 )
 
 
-@CompiledLoop(matrix, matrix, integer, vector, matrix_out, integers, integer, integer)
+@CompiledLoop(
+    matrix, matrix, integer, integer, vector, matrix_out, integers, integer, integer, integer, matrix, scalar
+)  # fmt: skip
 def product_loop(
     context: int,
     a: Array,
     b: Array,
-    in_columns: int,
+    packing_a: int,
+    packing_b: int,
     start: Array,
     c: Array,
     row_offsets: Array,
     tiles: int,
     panels: int,
+    epilogue: int,
+    y: Array,
+    slope: float,
 ) -> None:
-    """c = start + a b, for start and c in rows, b in rows or columns."""
+    """c = f(start + a b), for start, c and y in rows, a and b in rows or columns."""
     NR = SHAPE.bytes // c.itemsize * SHAPE.vectors
     tasks_down = (row_offsets.size - 1 + tiles - 1) // tiles
     tasks_across = ((c.shape[1] + NR - 1) // NR + panels - 1) // panels
-    packing = IN_PLACE
-    if in_columns:
-        packing = PACK_COLUMNS
-    elif tiles >= MIN_TILES_TO_PACK_B and (
-        b.ctypes.data % LINE or b.strides[0] % LINE or b.strides[0] % (CACHE_WAY // 4) == 0
-    ):
-        packing = PACK_ROWS  # rows of b begin within a cache line, or share few cache sets
-    arguments = (a, b, packing, start, c, row_offsets, tiles, panels)
+    arguments = (a, b, packing_a, packing_b, start, c, row_offsets, tiles, panels, epilogue, y, slope)
     parallel_for(context, tasks_down * tasks_across, 2 * JOB_OVERHEAD, _product_task, arguments)
 
 
@@ -244,17 +291,19 @@ def _product(a: Array, b: Array, start: Array, c: Array) -> None:
     """c = start + a b for checked arrays, none of them empty: a tile takes at least one step."""
     (M, K), N = a.shape, c.shape[1]
     size = a.itemsize
-    in_columns = N > 1 and b.strides[1] != size
-    if in_columns and b.strides[0] != size:
-        b = np.asfortranarray(b)
+    a_in_rows, b_in_rows = K == 1 or a.strides[1] == size, N == 1 or b.strides[1] == size
+    if not a_in_rows and a.strides[0] != size:
+        a, a_in_rows = np.ascontiguousarray(a), True
+    if not b_in_rows and b.strides[0] != size:
+        b, b_in_rows = np.ascontiguousarray(b), True
     NR = SHAPE.bytes // size * SHAPE.vectors
-    plan = plan_tiles(M, N, K, NR)
-    if MIN_PANELS_TO_COPY_A * NR <= N:
-        if rows_conflict(a):
-            a = copy_to_padded_rows(a)
-        elif rows_conflict(a.T):
-            a = copy_to_padded_rows(a.T).T
-    run(product_loop[a.dtype], a, b, in_columns, start, c, plan.row_offsets, plan.tiles_per_task, plan.panels_per_task)
+    plan = plan_tiles(M, N, K, size)
+    packing_a = COPY if not a_in_rows else TRANSPOSE if MIN_PANELS_TO_PACK_A * NR <= N else IN_PLACE
+    packing_b = TRANSPOSE if not b_in_rows else COPY if plan.tiles_per_task >= MIN_TILES_TO_PACK_B else IN_PLACE
+    run(
+        product_loop[a.dtype], a, b, packing_a, packing_b, start, c, plan.row_offsets, plan.tiles_per_task,
+        plan.panels_per_task, NONE, c, 0.0,
+    )  # fmt: skip
 
 
 _zeros: dict[Any, Array] = {}

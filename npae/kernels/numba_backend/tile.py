@@ -68,7 +68,6 @@ from numba.extending import intrinsic
 
 from npae.kernels.arrays import LINE
 
-AHEAD = 16  # steps between the prefetch of a row of b or a column of a, and its use
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -165,18 +164,15 @@ class Emitter:
         for v, (value, mask) in enumerate(zip(row, self.masks, strict=True)):
             self.builder.call(store, [value, self._vector_pointer(address, v), I32(self.size), mask])
 
-    def prefetch(self, address: Any) -> None:
-        """Prefetch the row of the tile at `address`: each of its cache lines."""
-        for v in range(0, len(self.vectors), max(1, LINE // self.vector_bytes)):
-            self.prefetch_line(self.step(address, I64(self.vector_bytes), v))
-
-    def prefetch_line(self, address: Any) -> None:
-        """Prefetch the cache line of `address`."""
+    def prefetch(self, address: Any, write: bool = False) -> None:
+        """Have the cache lines of the row of the tile at `address` loaded."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         module = self.builder.module
         prefetch = module.globals.get("llvm.prefetch.p0") or ir.Function(module, kind, "llvm.prefetch.p0")
-        self.builder.call(prefetch, [self.builder.inttoptr(address, byte, name="line"), I32(0), I32(3), I32(1)])
+        for offset in range(0, len(self.vectors) * self.vector_bytes, LINE):
+            line = self.builder.inttoptr(self.builder.add(address, I64(offset)), byte)
+            self.builder.call(prefetch, [line, I32(int(write)), I32(3), I32(1)])
 
     def multiply_add(self, x: Any, y: Any, total: Any) -> Any:
         """x y + total: one fused instruction if the host has it."""
@@ -196,79 +192,152 @@ class Emitter:
         return module.globals.get(name) or ir.Function(module, kind, name)
 
 
-ARGUMENTS = ("a", "a.row", "a.column", "b", "b.row", "start", "start.row", "c", "c.row", "columns", "depth")
+UNROLLED = 4  # steps of k between two branches
+NONE, RELU, LEAKY, MASK = range(4)  # epilogues
+ARGUMENTS = ("a", "a.row", "b", "b.row", "start", "start.row", "c", "c.row", "columns", "depth")
+EPILOGUE_ARGUMENTS = ("epilogue", "y", "y.row", "slope")
 
 
-def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int) -> Any:
+def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, packed: bool) -> Any:
     """Add to `module` the function that computes one tile of `rows` rows, and return it:
 
-        c[i, j] = start[i, j] + sum_k a[i, k] b[k, j]        i < rows, j < columns, k < depth
+        c[i, j] = f(start[i, j] + sum_k a[i, k] b[k, j])        i < rows, j < columns, k < depth
 
     The sum begins at zero and is then added to `start`. If `start` is the sum over earlier k, this keeps the digits of
-    the new sum, however many k came before.
+    the new sum, however many k came before. The epilogue f is applied while the tile is in registers:
 
-    The arguments are addresses, and strides in bytes. The elements of a row of b, start and c are contiguous. Rows of b
-    are read to the tile's full width, also beyond `columns`.
+        NONE    f(s) = s
+        RELU    f(s) = max(s, 0)
+        LEAKY   f(s) = s where s > 0, else slope · s
+        MASK    f(s) = s where y[i, j] > 0, else slope · s      the derivative of both: y is their output
+
+    The arguments are addresses, and strides in bytes. The elements of a row of b, start, c and y are contiguous. Rows
+    of b are read to the tile's full width, also beyond `columns`. If a is packed, its columns follow each other, and
+    `a.row` is not used. Else its rows are contiguous, `a.row` apart.
     """
-    name = f"npae_tile_{real}_{rows}"
+    name = f"npae_tile_{real}_{rows}_{'packed' if packed else 'in_rows'}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), name)
+    arguments = [*[I64] * (len(ARGUMENTS) + len(EPILOGUE_ARGUMENTS) - 1), real]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    for argument, label in zip(function.args, ARGUMENTS, strict=True):
+    for argument, label in zip(function.args, (*ARGUMENTS, *EPILOGUE_ARGUMENTS), strict=True):
         argument.name = label
-    a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth = function.args
-    before, loop, after = (function.append_basic_block(label) for label in ("before", "loop", "after"))
-
-    builder = ir.IRBuilder(before)
+    a, a_row, b, b_row, start, start_row, c, c_row, columns, depth, epilogue, y, y_row, slope = function.args
+    builder = ir.IRBuilder(function.append_basic_block("before"))
     emit, edge = Emitter(builder, real, shape), Emitter(builder, real, shape, columns)
-    builder.branch(loop)
+    size = I64(emit.size)
+    a_row, a_column = (size, I64(rows * emit.size)) if packed else (a_row, size)
 
-    builder.position_at_end(loop)
-    k, a_k, b_k = builder.phi(I64, "k"), builder.phi(I64, "a.at"), builder.phi(I64, "b.at")
-    total = [[builder.phi(emit.vector, "total") for _ in emit.vectors] for _ in range(rows)]
-    b_vectors = emit.load(b_k, "b.k")
-    emit.prefetch(emit.step(b_k, b_row, AHEAD, "ahead"))
-    emit.prefetch_line(emit.step(a_k, a_column, AHEAD, "ahead"))
+    for i in range(rows):
+        emit.prefetch(emit.step(c, c_row, i), write=True)
+    totals = [ir.Constant(emit.vector, None)] * (rows * shape.vectors)
+    carried = [a, b, depth, *totals]
+    for steps, label in ((UNROLLED, "unrolled"), (1, "loop")):
+        carried = _emit_loop(emit, rows, steps, label, carried, a_row, a_column, b_row)
+    totals = carried[3:]
+
     sums = []
     for i in range(rows):
-        a_vector = emit.broadcast(emit.load_scalar(emit.step(a_k, a_row, i)), "a.vector")
-        sums.append([emit.multiply_add(a_vector, y, t) for y, t in zip(b_vectors, total[i], strict=True)])
-    for phi, begin, stride in ((k, I64(0), I64(1)), (a_k, a, a_column), (b_k, b, b_row)):
-        phi.add_incoming(begin, before)
-        phi.add_incoming(builder.add(phi, stride, name=f"{phi.name}.next"), loop)
-    for i in range(rows):
-        for v in emit.vectors:
-            total[i][v].add_incoming(ir.Constant(emit.vector, None), before)
-            total[i][v].add_incoming(sums[i][v], loop)
-    more = builder.icmp_signed("<", k.incomings[1][0], depth, name="more")
-    builder.cbranch(more, loop, after)
-
-    builder.position_at_end(after)
-    for i in range(rows):
         first = edge.load(edge.step(start, start_row, i), "start")
-        edge.store([builder.fadd(f, s) for f, s in zip(first, sums[i], strict=True)], edge.step(c, c_row, i))
+        row = totals[i * shape.vectors : (i + 1) * shape.vectors]
+        sums += [builder.fadd(f, s, name="sum") for f, s in zip(first, row, strict=True)]
+    sides = [edge.step(y, y_row, i) for i in range(rows)]
+    results = _emit_epilogue(edge, epilogue, sums, sides, slope)
+    with builder.if_else(builder.icmp_signed("<", columns, I64(shape.vectors * emit.lanes))) as (partial, full):
+        for branch, store in ((partial, edge), (full, emit)):  # a masked store takes long on some processors
+            with branch:
+                for i in range(rows):
+                    store.store(results[i * shape.vectors : (i + 1) * shape.vectors], emit.step(c, c_row, i))
     builder.ret_void()
     return function
 
 
+def _emit_loop(
+    emit: Emitter, rows: int, steps: int, label: str, carried: list[Any], a_row: Any, a_column: Any, b_row: Any
+) -> list[Any]:
+    """Emit a loop that takes `steps` steps of k at a time while as many are left.
+
+    `carried` are the addresses of a and b, the steps left, and the sums: before the loop, and returned after it.
+    """
+    builder, before = emit.builder, emit.builder.block
+    function = builder.function
+    head, loop, after = (function.append_basic_block(label + end) for end in (".head", "", ".after"))
+    names = ("a.at", "b.at", "left", *["total"] * (len(carried) - 3))
+    builder.branch(head)
+    builder.position_at_end(head)
+    phis = [builder.phi(value.type, name) for value, name in zip(carried, names, strict=True)]
+    builder.cbranch(builder.icmp_signed(">=", phis[2], I64(steps), name="more"), loop, after)
+
+    builder.position_at_end(loop)
+    a_at, b_at, left, *totals = phis
+    for _ in range(steps):
+        b_vectors = emit.load(b_at, "b.k")
+        for i in range(rows):
+            a_vector = emit.broadcast(emit.load_scalar(emit.step(a_at, a_row, i)), "a.vector")
+            for v, b_vector in enumerate(b_vectors):
+                at = i * len(b_vectors) + v
+                totals[at] = emit.multiply_add(a_vector, b_vector, totals[at])
+        a_at, b_at = builder.add(a_at, a_column, name="a.next"), builder.add(b_at, b_row, name="b.next")
+    left = builder.sub(left, I64(steps), name="left.next")
+    builder.branch(head)
+    for phi, first, value in zip(phis, carried, (a_at, b_at, left, *totals), strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(value, loop)
+    builder.position_at_end(after)
+    return phis
+
+
+def _emit_epilogue(edge: Emitter, epilogue: Any, sums: list[Any], sides: list[Any], slope: Any) -> list[Any]:
+    """f(s) for the vectors s of a tile. `sides` are the addresses of the rows of y."""
+    builder, zero = edge.builder, ir.Constant(edge.vector, None)
+    function, one, slope = builder.function, ir.Constant(edge.vector, [1.0] * edge.lanes), edge.broadcast(slope)
+    before, end = builder.block, function.append_basic_block("end")
+    choice = builder.switch(epilogue, end)
+    incoming = [(sums, before)]
+    for code in (RELU, LEAKY, MASK):
+        block = function.append_basic_block(f"epilogue_{code}")
+        choice.add_case(I64(code), block)
+        builder.position_at_end(block)
+        if code == RELU:  # NaN stays NaN
+            results = [builder.select(builder.fcmp_ordered("<", s, zero), zero, s) for s in sums]
+        elif code == LEAKY:
+            results = [builder.select(builder.fcmp_ordered(">", s, zero), s, builder.fmul(slope, s)) for s in sums]
+        else:
+            y = [vector for side in sides for vector in edge.load(side, "y")]
+            factors = [builder.select(builder.fcmp_ordered(">", v, zero), one, slope) for v in y]
+            results = [builder.fmul(s, factor) for s, factor in zip(sums, factors, strict=True)]
+        builder.branch(end)
+        incoming.append((results, block))
+    builder.position_at_end(end)
+    merged = [builder.phi(edge.vector) for _ in sums]
+    for values, block in incoming:
+        for phi, value in zip(merged, values, strict=True):
+            phi.add_incoming(value, block)
+    return merged
+
+
 @intrinsic
-def tile(typing_context, kind, rows, a, a_row, a_column, b, b_row, start, start_row, c, c_row, columns, depth):
+def tile(
+    typing_context, kind, rows, packed, a, a_row, b, b_row, start, start_row, c, c_row, columns, depth,
+    epilogue, y, y_row, slope,
+):  # fmt: skip
     """Compute one tile of `rows` rows (see `emit_tile`). `kind` is any number of the arrays' dtype."""
 
     def emit(context, builder, signature, arguments):
-        rows, *rest = arguments[1:]
+        _, rows, packed, *rest = arguments
         real = ir.FloatType() if kind == types.float32 else ir.DoubleType()
         end = builder.append_basic_block("end")
-        choice = builder.switch(rows, end)
+        choice = builder.switch(builder.or_(builder.shl(rows, I64(1)), packed), end)
         for height in HEIGHTS:
-            block = builder.append_basic_block(f"height_{height}")
-            choice.add_case(I64(height), block)
-            with builder.goto_block(block):
-                builder.call(emit_tile(builder.module, real, SHAPE, height), rest)
-                builder.branch(end)
+            for is_packed in (0, 1):
+                block = builder.append_basic_block(f"height_{height}")
+                choice.add_case(I64(2 * height + is_packed), block)
+                with builder.goto_block(block):
+                    builder.call(emit_tile(builder.module, real, SHAPE, height, bool(is_packed)), rest)
+                    builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(kind, *[types.intp] * 12), emit
+    return types.void(kind, *[types.intp] * 15, kind), emit
