@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npae.kernels import kernel
 from npae.kernels.arrays import Array, ArrayLike, mapped
 
 Numbers = TypeVar("Numbers", float, Array)
 
-_NUMBERS_AT_A_TIME = 2**20  # bounds the memory of the test for finite numbers
+_NUMBERS_AT_A_TIME = 2**18  # of the test for finite numbers: they stay in a cache
+_SMALL = 2**12
 
 
 def as_table(
@@ -67,6 +69,8 @@ def as_table(
 
 def as_numbers(x: ArrayLike, caller: str, name: str = "X", *, complex_too: bool = False) -> Array:
     """`x` as an array of numbers of any shape and dtype; Python objects become float64."""
+    if type(x) is np.ndarray and x.dtype.kind in "fiub":
+        return x
     if hasattr(x, "toarray"):
         raise TypeError(
             f"{caller} expected {name} as a dense table, got a sparse {type(x).__name__}: pass {name}.toarray()."
@@ -116,9 +120,8 @@ def _refuse_non_finite(table: Array, dtype: np.dtype[Any], caller: str, name: st
         if numbers.dtype != dtype:
             with np.errstate(over="ignore"):
                 numbers = numbers.astype(dtype)
-        good = np.isfinite(numbers)
-        if not good.all():
-            row, column = np.argwhere(~good)[0]
+        if not _all_finite_now(numbers):
+            row, column = np.argwhere(~np.isfinite(numbers))[0]
             raise ValueError(
                 f"{caller} expected finite {name}, got {numbers[row, column]} at row {start + row}, "
                 f"column {column} (as {dtype}): remove or fill NaN and inf first."
@@ -172,13 +175,25 @@ def normalized_weights(sample_weight: ArrayLike, n: int, caller: str) -> Array:
 
 def check_finite(result: Numbers, caller: str) -> Numbers:
     """The same array or number; RuntimeError if it is not finite, as after an overflow far from the fitted data."""
-    total = np.add.reduce(result, axis=None) if isinstance(result, np.ndarray) else result
-    if not (math.isfinite(total) or np.isfinite(result).all()):  # the sum is faster, but may overflow
+    if not (_all_finite_now(result) if isinstance(result, np.ndarray) else math.isfinite(result)):
         raise RuntimeError(
             f"{caller} expected numbers within the range of its dtype, got an overflow: "
             "scale the data, to around [0, 1] or unit variance, before the fit and after it."
         )
     return result
+
+
+@kernel
+def all_finite(a: Array) -> Array:
+    """1 if no number is infinite or NaN, else 0: () of float64."""
+    return np.asarray(np.isfinite(a).all(), np.float64)
+
+
+def _all_finite_now(a: Array) -> bool:
+    """The same without a compiled kernel, which would be loaded just for this."""
+    if a.size < _SMALL and a.dtype.kind == "f":  # a larger sum of squares would wake the threads of NumPy's BLAS
+        return math.isfinite(np.vdot(a, a)) or bool(np.isfinite(a).all())
+    return bool(np.isfinite(a).all())
 
 
 def as_pair(a: ArrayLike, b: ArrayLike, caller: str) -> tuple[Array, Array]:
@@ -212,7 +227,7 @@ def as_input(x: ArrayLike, caller: str, *, width: int | None = None, dtype: DTyp
             f"{caller} expected x of shape (n, {'d' if width is None else width}), got {batch.shape}: "
             "pass a batch, one example a row."
         )
-    if batch.dtype.kind == "c":
+    if batch.dtype.kind == "c" or batch.dtype == dtype:
         return batch
     return batch.astype(np.result_type(batch, np.float32) if dtype is None else dtype, copy=False)
 

@@ -45,7 +45,7 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, Any]: ...
     def after_fork(self) -> None: ...
-    def recorded(self, step: Callable[[], Result], unchanged: Callable[[], bool]) -> Callable[[], Result]: ...
+    def recorded(self, step: Callable[..., Result], unchanged: Callable[[], bool]) -> Callable[..., Result]: ...
     def recomputed(self, compute: Callable[[], Sequence[Any] | Array]) -> Array: ...
     def cancel_recording(self) -> None: ...
 
@@ -94,12 +94,13 @@ def kernel(body: Function) -> Function:
     return cast(Function, wraps(body)(dispatch))
 
 
-def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
-    """A function that does what `step` does. A compiled backend records calls until two agree, then replays.
+def recorded(step: Callable[..., Result]) -> Callable[..., Result]:
+    """A function (*arrays, out=None) that does what step(*arrays) does, and writes the first result to `out`, if given.
 
-    step() must do its work in kernels alone, on the same arrays each time, and return the same arrays each time.
-    Numbers that Python computes for a kernel must come from `recomputed`. If the backend is switched meanwhile, or
-    no two calls agree, nothing is replayed: every call is step().
+    A compiled backend records calls until two agree, then replays. step must do its work in kernels alone, on the
+    arrays that it gets and on others that are the same each time, and return the same arrays each time: one, or a
+    tuple. Numbers that Python computes for a kernel must come from `recomputed`. If the backend is switched meanwhile,
+    no two calls agree, or the arrays have other shapes, nothing is replayed: such a call is step(*arrays).
     """
     choice = _choice or _choose()
     return choice.backend.recorded(step, lambda: _choice is choice)

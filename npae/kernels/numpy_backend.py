@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from npae.kernels.arrays import Array
+from npae.kernels.arrays import Array, written_to
 
 Result = TypeVar("Result")
 
@@ -23,8 +23,8 @@ def after_fork() -> None:
     pass
 
 
-def recorded(step: Callable[[], Result], unchanged: Callable[[], bool]) -> Callable[[], Result]:
-    return step
+def recorded(step: Callable[..., Result], unchanged: Callable[[], bool]) -> Callable[..., Result]:
+    return lambda *arrays, out=None: written_to(out, step(*arrays))
 
 
 def recomputed(compute: Callable[[], Sequence[Any] | Array]) -> Array:

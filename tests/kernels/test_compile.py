@@ -28,7 +28,7 @@ for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12))[:{dtypes}]:
                 difference = TWINS["matmul"](left, right) - a.astype(float) @ b.T.astype(float)
                 assert abs(difference).max() < tolerance * (1 + K)
 npae.use_backend("numba")
-stats = products.product_loop[np.dtype(np.float32)].stats
+stats = products.product_loop.dispatchers[np.dtype(np.float32)].stats
 print(npae.backend_info()["vector_bytes"], sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 

@@ -10,7 +10,8 @@ from npae.kernels.arrays import Array, aligned
 from npae.kernels.numba_backend.compile import CompiledLoop, inner, integer, scalar, vector, vector_out
 from npae.kernels.numba_backend.elementwise import BLOCK, LIGHT, block_count
 from npae.kernels.numba_backend.exponential import exp_of_minus, expm1_of_minus
-from npae.kernels.numba_backend.parallel import parallel_for, run
+from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.recording import run
 from npae.kernels.numba_backend.twins import check_same_shape, flat, twin
 
 EXPONENTIAL = 2 * BLOCK  # cycles of a block with an exponential for each element, roughly
@@ -55,14 +56,14 @@ def rectify_backward_loop(context: int, slope: float, grad_y: Array, y: Array, g
 
 def _rectify(x: Array, leaky: bool, slope: float) -> Array:
     y = aligned(x.shape, x.dtype)
-    run(rectify_loop[x.dtype], leaky, slope, flat(x), y.reshape(-1))
+    run(rectify_loop, x.dtype, leaky, slope, flat(x), y.reshape(-1))
     return y
 
 
 def _rectify_backward(grad_y: Array, y: Array, slope: float) -> Array:
     check_same_shape(grad_y, y)
     grad_x = aligned(y.shape, y.dtype)
-    run(rectify_backward_loop[y.dtype], slope, flat(grad_y), flat(y), grad_x.reshape(-1))
+    run(rectify_backward_loop, y.dtype, slope, flat(grad_y), flat(y), grad_x.reshape(-1))
     return grad_x
 
 
@@ -139,14 +140,14 @@ def saturate_backward_loop(context: int, code: int, alpha: float, grad_y: Array,
 
 def _saturate(code: int, x: Array, alpha: float = 0.0) -> Array:
     y = aligned(x.shape, x.dtype)
-    run(saturate_loop[x.dtype], code, alpha, flat(x), y.reshape(-1))
+    run(saturate_loop, x.dtype, code, alpha, flat(x), y.reshape(-1))
     return y
 
 
 def _saturate_backward(code: int, grad_y: Array, y: Array, alpha: float = 0.0) -> Array:
     check_same_shape(grad_y, y)
     grad_x = aligned(y.shape, y.dtype)
-    run(saturate_backward_loop[y.dtype], code, alpha, flat(grad_y), flat(y), grad_x.reshape(-1))
+    run(saturate_backward_loop, y.dtype, code, alpha, flat(grad_y), flat(y), grad_x.reshape(-1))
     return grad_x
 
 

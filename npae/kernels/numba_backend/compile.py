@@ -120,25 +120,24 @@ def outer(function: Function) -> Function:
     return cast(Function, _dispatcher(function, **OPTIONS))
 
 
-class CompiledLoop:
-    """A loop that Python calls, compiled for each dtype: `loop[dtype](context, *arguments)`."""
+class CompiledLoop(dict[Any, Callable[..., None]]):
+    """A loop that Python calls, compiled for each dtype: `loop[dtype](context, *arguments)`.
+
+    `loop[dtype]` is the bare machine code behind numba's dispatcher, which would look up the types of all arguments in
+    each call. So the caller must pass what the declared types say.
+    """
 
     def __init__(self, *arguments: Argument) -> None:
         self.arguments = arguments
+        self.written = [argument in WRITTEN for argument in arguments]
         self.function: Callable[..., None] | None = None
-        self.compiled: dict[Any, Callable[..., None]] = {}
+        self.dispatchers: dict[Any, Any] = {}  # numba's, by dtype
 
     def __call__(self, function: Callable[..., None]) -> CompiledLoop:
         self.function = function
         return self
 
-    def __getitem__(self, dtype: Any) -> Callable[..., None]:
-        try:
-            return self.compiled[dtype]
-        except KeyError:
-            return self._compile(dtype)
-
-    def _compile(self, dtype: Any) -> Callable[..., None]:
+    def __missing__(self, dtype: Any) -> Callable[..., None]:
         real = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}[dtype]
         signature = types.void(types.intp, *(argument(real) for argument in self.arguments))
         compiled = _dispatcher(self.function, **OPTIONS, no_cfunc_wrapper=True)
@@ -148,10 +147,9 @@ class CompiledLoop:
             _forget_cache()
             compiled = _dispatcher(self.function, **OPTIONS, no_cfunc_wrapper=True)
             compiled.compile(signature)
-        compiled.disable_compile()
-        compiled.written = [argument in WRITTEN for argument in self.arguments]
-        self.compiled[dtype] = compiled
-        return cast(Callable[..., None], compiled)
+        self.dispatchers[dtype] = compiled
+        self[dtype] = compiled.overloads[signature.args].entry_point
+        return self[dtype]
 
 
 # --- the cache ----------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from numba.extending import intrinsic
 
 from npae.kernels.arrays import LINE, Array, aligned
 from npae.kernels.numba_backend.compile import CompiledLoop, inner, integers, matrix, matrix_out
-from npae.kernels.numba_backend.parallel import parallel_for, run
+from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.recording import run
 from npae.kernels.numba_backend.twins import twin
 
 ROWS_PER_TASK = 16
@@ -61,7 +62,7 @@ def take(x: Array, rows: Array) -> Array:
         return np.ascontiguousarray(x[rows])
     batch = aligned((rows.size, x.shape[1]), x.dtype)
     if batch.size:
-        run(copy_rows_loop[x.dtype], x, rows, batch)
+        run(copy_rows_loop, x.dtype, x, rows, batch)
     return batch
 
 
@@ -72,7 +73,7 @@ def copy(x: Array, out: Array | None = None) -> Array:
     if c.shape != x.shape or c.dtype != x.dtype or not c.flags.c_contiguous or not c.flags.writeable:
         raise ValueError(f"copy expected a contiguous writable out of shape {x.shape} and {x.dtype}, got {c.shape}.")
     if c.size:
-        run(copy_rows_loop[x.dtype], x, ALL_ROWS, c)
+        run(copy_rows_loop, x.dtype, x, ALL_ROWS, c)
     return c
 
 
@@ -97,5 +98,5 @@ def empty_padded_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def copy_to_padded_rows(a: Array) -> Array:
     """A copy of a whose rows do not conflict."""
     padded = empty_padded_rows(a.shape, a.dtype)
-    run(copy_rows_loop[a.dtype], a, ALL_ROWS, padded)
+    run(copy_rows_loop, a.dtype, a, ALL_ROWS, padded)
     return padded

@@ -24,7 +24,8 @@ from npae.kernels.numba_backend.compile import (
 )
 from npae.kernels.numba_backend.elementwise import BLOCK, LIGHT, block_count
 from npae.kernels.numba_backend.exponential import exp_of_minus
-from npae.kernels.numba_backend.parallel import parallel_for, run
+from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.recording import run
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.twins import check_same_shape, flat, twin
 
@@ -99,7 +100,7 @@ def _mean_loss(
     grad, value = aligned(prediction.shape, prediction.dtype), np.empty(())
     p, t, g = flat(prediction), flat(target), grad.reshape(-1)
     if weight is None:
-        run(loop[grad.dtype], p, t, g, np.empty(-(-prediction.size // BLOCK)), value)
+        run(loop, grad.dtype, p, t, g, np.empty(-(-prediction.size // BLOCK)), value)
         return value, grad
     if weight.shape != prediction.shape[:1] or weight.dtype != grad.dtype or 0 in prediction.shape:
         raise ValueError(
@@ -107,7 +108,7 @@ def _mean_loss(
             f"{weight.dtype}."
         )
     rows = max(1, BLOCK // prediction.shape[1])
-    run(weighted_loop[grad.dtype], p, t, flat(weight), g, np.empty(-(-weight.size // rows)), value)
+    run(weighted_loop, grad.dtype, p, t, flat(weight), g, np.empty(-(-weight.size // rows)), value)
     return value, grad
 
 
@@ -230,5 +231,5 @@ def ssim_map(
 ) -> tuple[Array, Array, Array, Array]:
     check_same_shape(mu_x, mu_y, xx, yy, xy)
     S, d_mu_x, d_xx, d_xy = results = tuple(aligned(mu_x.shape, mu_x.dtype) for _ in range(4))
-    run(ssim_loop[mu_x.dtype], c1, c2, *map(flat, (mu_x, mu_y, xx, yy, xy)), *(a.reshape(-1) for a in results))
+    run(ssim_loop, mu_x.dtype, c1, c2, *map(flat, (mu_x, mu_y, xx, yy, xy)), *(a.reshape(-1) for a in results))
     return S, d_mu_x, d_xx, d_xy

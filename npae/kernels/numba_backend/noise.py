@@ -31,7 +31,8 @@ from npae.kernels.numba_backend.compile import (
     words,
 )
 from npae.kernels.numba_backend.elementwise import BLOCK, block_count
-from npae.kernels.numba_backend.parallel import parallel_for, run
+from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.recording import run
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.twins import flat, twin
 
@@ -232,7 +233,7 @@ def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: f
     if key.shape != (1,) or key.dtype != np.uint64:
         raise ValueError(f"noise expected its key as uint64 of shape (1,), got {key.dtype} of shape {key.shape}.")
     y = aligned(x.shape, x.dtype)
-    run(corrupt_loop[x.dtype], code, amount, low, high, key, flat(x), y.reshape(-1))
+    run(corrupt_loop, x.dtype, code, amount, low, high, key, flat(x), y.reshape(-1))
     return y
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from npae.kernels.arrays import Array
 from npae.kernels.numba_backend.compile import CompiledLoop, doubles, inner, vector, vector_out
 from npae.kernels.numba_backend.elementwise import BLOCK, block_count
-from npae.kernels.numba_backend.parallel import parallel_for, run
+from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.recording import run
 from npae.kernels.numba_backend.twins import check_same_shape, flat, twin
 
 STEP = 2 * BLOCK  # cycles of a block, roughly
@@ -34,7 +35,7 @@ def sgd_loop(context: int, scalars: Array, value: Array, grad: Array, v: Array) 
 @twin
 def sgd(value: Array, grad: Array, v: Array, scalars: Array) -> None:
     _check_step("sgd", grad, (value, v), scalars, 3)
-    run(sgd_loop[value.dtype], scalars, value.reshape(-1), flat(grad), v.reshape(-1))
+    run(sgd_loop, value.dtype, scalars, value.reshape(-1), flat(grad), v.reshape(-1))
 
 
 @inner
@@ -62,7 +63,7 @@ def adam_loop(context: int, scalars: Array, value: Array, grad: Array, m: Array,
 @twin
 def adam(value: Array, grad: Array, m: Array, v: Array, scalars: Array) -> None:
     _check_step("adam", grad, (value, m, v), scalars, 7)
-    run(adam_loop[value.dtype], scalars, value.reshape(-1), flat(grad), m.reshape(-1), v.reshape(-1))
+    run(adam_loop, value.dtype, scalars, value.reshape(-1), flat(grad), m.reshape(-1), v.reshape(-1))
 
 
 def _check_step(caller: str, grad: Array, in_place: tuple[Array, ...], scalars: Array, count: int) -> None:

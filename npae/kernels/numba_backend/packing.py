@@ -44,7 +44,9 @@ def _copies(kind, vectors):
 def emit_copies(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
     """Add to `module` the function that `pack_rows` or `pack_columns` calls.
 
-    It has the next line of each row loaded into the cache, since the next panel or tile begins there.
+    A load of whole vectors may read beyond `width`, up to where the next row begins, but not after the last row: that
+    one is loaded with masks, and so are all if the next row begins earlier. The next line of each row is prefetched,
+    since the next panel or tile begins there.
     """
     name = f"npae_copies_{real}_{shape.vectors}"
     if name in module.globals:
@@ -53,19 +55,27 @@ def emit_copies(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
     function.linkage = "internal"
     function.attributes.add("noinline")
     a, a_stride, width, count, c, c_stride = function.args
-    builder = ir.IRBuilder(function.append_basic_block())
+    builder = ir.IRBuilder(function.append_basic_block("before"))
     masked, whole = Emitter(builder, real, shape, width), Emitter(builder, real, shape)
-    before, loop, after = builder.block, function.append_basic_block("loop"), function.append_basic_block("after")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    k, source, target = (builder.phi(I64) for _ in range(3))
-    whole.store(masked.load(source, "numbers"), target)
-    whole.prefetch(builder.add(source, builder.mul(width, I64(whole.size))), write=False)
-    for phi, first, stride in ((k, I64(0), I64(1)), (source, a, a_stride), (target, c, c_stride)):
-        phi.add_incoming(first, before)
-        phi.add_incoming(builder.add(phi, stride), loop)
-    builder.cbranch(builder.icmp_signed("<", k.incomings[1][0], count), loop, after)
-    builder.position_at_end(after)
+    bytes_read = I64(shape.vectors * shape.bytes)
+    apart = builder.icmp_signed(">=", a_stride, bytes_read)
+    source, target, left = a, c, count
+    for emit, rest in ((whole, builder.select(apart, I64(1), count)), (masked, I64(0))):
+        before, head = builder.block, function.append_basic_block("head")
+        loop, after = function.append_basic_block("loop"), function.append_basic_block("after")
+        builder.branch(head)
+        builder.position_at_end(head)
+        phis = [builder.phi(I64) for _ in range(3)]
+        builder.cbranch(builder.icmp_signed(">", phis[2], rest), loop, after)
+        builder.position_at_end(loop)
+        whole.store(emit.load(phis[0], "numbers"), phis[1])
+        whole.prefetch(builder.add(phis[0], bytes_read))
+        for phi, first, stride in zip(phis, (source, target, left), (a_stride, c_stride, I64(-1)), strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(builder.add(phi, stride), loop)
+        builder.branch(head)
+        builder.position_at_end(after)
+        source, target, left = phis
     builder.ret_void()
     return function
 

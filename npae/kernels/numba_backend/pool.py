@@ -13,8 +13,11 @@ The caller waits only for tasks that a worker has taken: if no worker comes, it 
 for the pool either. While one Python thread uses the pool (BUSY is 1), other callers run their jobs alone. A caller
 also runs a job alone if the job takes less time than sharing it costs.
 
-Between jobs a worker spins for a fraction of a millisecond, so that the next job starts at once. Then it sets its STATE
-to ASLEEP and sleeps on its own lock. The caller that posts the next job sets STATE to AWAKE and releases the lock.
+Between jobs a worker spins, so that the next job starts at once. It spins while a caller has the pool, and then for
+IDLE_SECONDS more. As many looks at the words as that takes are measured when the pool starts, since the instruction
+`pause` takes ten times as long on one processor as on another. Then the worker sets its STATE to ASLEEP and sleeps on
+its own lock. The caller that posts the next job sets STATE to AWAKE and releases the lock. A replay of many jobs takes
+the pool once for all of them: no worker falls asleep in its middle, however long one task keeps the others waiting.
 
 All of this is compiled code. Python raises KeyboardInterrupt only between two of its own instructions, so an interrupt
 cannot leave BUSY set or a worker half awake. The pool replaces numba's threading layers, which fail in other ways: one
@@ -26,6 +29,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 import warnings
 
 import numba
@@ -52,11 +56,11 @@ from npae.kernels.numba_backend.compile import inner, outer
 # on another line than the word that workers write.
 TASKS, BODY, CLOSURE = 0, 8, 16
 DONE = LINE
-BUSY, WORKERS, MAX_WORKERS, STOPPED = 2 * LINE, 2 * LINE + 8, 2 * LINE + 16, 2 * LINE + 24
+BUSY, WORKERS, MAX_WORKERS, STOPPED, LOOKS = (2 * LINE + offset for offset in (0, 8, 16, 24, 32))
 SLOTS, STATE, WAKE_LOCK = 3 * LINE, 0, 8  # a line for each worker: whether it sleeps, and on which lock
 AWAKE, ASLEEP = 0, 1
 HALF = 32  # TASKS = first << HALF | last + 1
-SPINS = 10_000  # looks at TASKS before a worker sleeps
+IDLE_SECONDS = 1e-3  # from the end of the last call until workers sleep
 JOB_OVERHEAD = 5000  # cycles to share a job: cache lines move between cores, and the caller waits for the last task
 
 
@@ -84,25 +88,54 @@ def _wake(pool: int, workers: int) -> None:
 
 
 @inner
-def run_job(pool: int, body: int, closure: int, tasks: int, cycles: int) -> None:
-    """Run a job whose tasks take about `cycles` each: with the workers if that pays and the pool is free."""
-    mode = flush_denormals()
-    workers = min(load(pool + WORKERS), tasks - 1)
-    if workers < 1 or tasks * cycles < 2 * JOB_OVERHEAD or not compare_and_swap(pool + BUSY, 0, 1):
+def take_pool(pool: int) -> bool:
+    """Take the pool for this caller, unless another one has it or it has no workers."""
+    return load(pool + WORKERS) > 0 and compare_and_swap(pool + BUSY, 0, 1)
+
+
+@inner
+def give_back(pool: int) -> None:
+    store(pool + BUSY, 0)
+
+
+@inner
+def run_tasks(pool: int, taken: bool, body: int, closure: int, tasks: int, cycles: int) -> None:
+    """Run the tasks of a job, about `cycles` each: with the workers if the pool is taken and sharing pays."""
+    if not taken or tasks < 2 or tasks * cycles < 2 * JOB_OVERHEAD:
         for task in range(tasks):
             call(body, closure, task)
-    else:
-        store(pool + BODY, body)
-        store(pool + CLOSURE, closure)
-        store(pool + DONE, 0)
-        exchange(pool + TASKS, tasks)  # from here on, workers see the job
-        _wake(pool, workers)
-        while _run_next_task(pool, True):
-            pass
-        while load(pool + DONE) < tasks:
-            pause()
-        store(pool + BUSY, 0)
+        return
+    store(pool + BODY, body)
+    store(pool + CLOSURE, closure)
+    store(pool + DONE, 0)
+    exchange(pool + TASKS, tasks)  # from here on, workers see the job
+    _wake(pool, min(load(pool + WORKERS), tasks - 1))
+    while _run_next_task(pool, True):
+        pass
+    while load(pool + DONE) < tasks:
+        pause()
+
+
+@inner
+def run_job(pool: int, body: int, closure: int, tasks: int, cycles: int) -> None:
+    """Run a job by itself, and leave the pool to other callers afterwards."""
+    mode = flush_denormals()
+    taken = tasks > 1 and tasks * cycles >= 2 * JOB_OVERHEAD and take_pool(pool)
+    run_tasks(pool, taken, body, closure, tasks, cycles)
+    if taken:
+        give_back(pool)
     restore_mode(mode)
+
+
+@outer
+def _look(pool: int, times: int) -> int:
+    """Look `times` times for a task and for a caller at work, as an idle worker does."""
+    found = 0
+    for _ in range(times):
+        tasks = load(pool + TASKS)
+        found += (tasks >> HALF < tasks & ((1 << HALF) - 1)) + load(pool + BUSY)
+        pause()
+    return found
 
 
 @outer
@@ -124,12 +157,12 @@ def work(pool: int) -> None:
     flush_denormals()
     while load(pool + STOPPED) == 0:
         idle = 0
-        while idle < SPINS:
+        while idle < load(pool + LOOKS) and load(pool + STOPPED) == 0:
             if _run_next_task(pool, False):
                 idle = 0
             else:
                 pause()
-                idle += 1
+                idle = 0 if load(pool + BUSY) else idle + 1  # nobody sleeps while a caller is at work
         exchange(slot + STATE, ASLEEP)
         tasks = load(pool + TASKS)
         nothing_to_do = tasks >> HALF >= tasks & ((1 << HALF) - 1) and load(pool + STOPPED) == 0
@@ -176,6 +209,7 @@ class ThreadPool:
     def start(self) -> None:
         """Start the workers. It may run again after an interrupt: a worker that finds no free slot ends."""
         work(0)  # compiles `work` once, before the threads would compile it at the same time
+        self._words[LOOKS // 8] = max(1, int(IDLE_SECONDS / self._seconds_per_look()))
         try:
             for _ in range(self.threads - 1):
                 worker = threading.Thread(target=work, args=(self.address,), name="npae", daemon=True)
@@ -185,6 +219,15 @@ class ThreadPool:
         except RuntimeError as error:
             self.started = True  # before the warning, which may be an error: the next kernel works nevertheless
             warnings.warn(f"npae computes on fewer cores: {error}", RuntimeWarning, stacklevel=4)
+
+    def _seconds_per_look(self, times: int = 1000) -> float:
+        """The least of a few measurements: a processor's `pause` takes 10 to 140 cycles."""
+        measured = []
+        for _ in range(5):
+            began = time.perf_counter()
+            _look(self.address, times)
+            measured.append((time.perf_counter() - began) / times)
+        return min(measured[1:])  # the first call compiles
 
     def sleeping(self) -> int:
         """How many workers sleep."""

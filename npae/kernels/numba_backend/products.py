@@ -46,7 +46,8 @@ from npae.kernels.numba_backend.compile import (
     vector,
 )
 from npae.kernels.numba_backend.packing import pack_columns, pack_rows, pack_transposed
-from npae.kernels.numba_backend.parallel import cancel_recording, parallel_for, run
+from npae.kernels.numba_backend.parallel import parallel_for
+from npae.kernels.numba_backend.recording import cancel_recording, run
 from npae.kernels.numba_backend.pool import JOB_OVERHEAD, threads
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.tile import HEIGHTS, NONE, SHAPE, tile
@@ -66,32 +67,60 @@ IMBALANCE = 0.1  # the part of a task's time for which threads wait for the last
 
 
 class TilePlan(NamedTuple):
-    """How c is divided: the first row of each tile, and M at the end; the size of a task; the number of tasks."""
+    """How operands are packed, and how c is divided: the first row of each tile, and M at the end; the size of a task."""
 
+    packing_a: int
+    packing_b: int
     row_offsets: Array
     tiles_per_task: int
     panels_per_task: int
-    tasks: int
+
+
+class Plan(NamedTuple):
+    """All that a product needs to know besides the numbers: the shape of c, zeros for a product without a bias."""
+
+    shape: tuple[int, int]
+    zeros: Array
+    tiles: TilePlan
+
+
+@lru_cache(maxsize=4096)
+def plan_product(
+    a_shape: tuple[int, ...], b_shape: tuple[int, ...], a_strides: tuple[int, ...], b_strides: tuple[int, ...], dtype: Any
+) -> Plan | None:
+    """The plan for operands of these shapes and strides; None if they are empty, or neither in rows nor in columns.
+
+    Raises ValueError if the shapes do not fit.
+    """
+    if len(a_shape) != 2 or len(b_shape) != 2 or a_shape[1] != b_shape[0]:
+        raise ValueError(f"matmul expected shapes (M, K) and (K, N), got {a_shape} and {b_shape}.")
+    (M, K), N, size = a_shape, b_shape[1], dtype.itemsize
+    a_in_rows, b_in_rows = a_strides[1] == size or K == 1, b_strides[1] == size or N == 1
+    if 0 in (M, K, N) or not (a_in_rows or a_strides[0] == size) or not (b_in_rows or b_strides[0] == size):
+        return None
+    return Plan((M, N), np.zeros(N, dtype), plan_tiles(M, N, K, size, a_in_rows, b_in_rows))
 
 
 @lru_cache(maxsize=1024)
-def plan_tiles(M: int, N: int, K: int, size: int) -> TilePlan:
-    """The plan for c (M, N) that takes the fewest cycles by the estimate of `_cycles`."""
+def plan_tiles(M: int, N: int, K: int, size: int, a_in_rows: bool, b_in_rows: bool) -> TilePlan:
+    """The plan for c (M, N) in numbers of `size` bytes that takes the fewest cycles by the estimate of `_cycles`."""
     NR, MC = SHAPE.bytes // size * SHAPE.vectors, PACKED_A_BYTES // (SLOT * size)
     panels, most = -(-N // NR), max(MAX_TASKS, 4 * threads())
     widths = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
-    best = TilePlan(np.cumsum([0, *_heights(M, MR)]), MC, panels, most)  # if every other plan has too many tasks
+    best = _heights(M, MR), MC, panels  # if every other plan has too many tasks
     fewest = math.inf
     for highest in HEIGHTS[:2]:
         heights = _heights(M, highest)
         lengths = {-(-len(heights) // d) for d in range(-(-len(heights) // MC), len(heights) + 1)}
         for tiles, across in itertools.product(lengths, widths):
-            tasks = -(-len(heights) // tiles) * -(-panels // across)
-            if tasks <= most:
+            if -(-len(heights) // tiles) * -(-panels // across) <= most:
                 cycles = _cycles(heights, panels, K, tiles, across)
                 if cycles < fewest:
-                    best, fewest = TilePlan(np.cumsum([0, *heights]), tiles, across, tasks), cycles
-    return best
+                    best, fewest = (heights, tiles, across), cycles
+    heights, tiles, across = best
+    packing_a = COPY if not a_in_rows else TRANSPOSE if across >= MIN_PANELS_TO_PACK_A else IN_PLACE
+    packing_b = TRANSPOSE if not b_in_rows else COPY if tiles >= MIN_TILES_TO_PACK_B else IN_PLACE
+    return TilePlan(packing_a, packing_b, np.cumsum([0, *heights]), tiles, across)
 
 
 def _cycles(heights: list[int], panels: int, K: int, tiles: int, across: int) -> float:
@@ -160,10 +189,10 @@ def _pack_b(b: Array, packing: int, k: int, j: int, columns: int, depth: int, pa
 def _product_task(
     a: Array,
     b: Array,
-    packing_a: int,
-    packing_b: int,
     start: Array,
     c: Array,
+    packing_a: int,
+    packing_b: int,
     row_offsets: Array,
     tiles: int,
     panels: int,
@@ -220,16 +249,16 @@ def _product_task(
 
 
 @CompiledLoop(
-    matrix, matrix, integer, integer, vector, matrix_out, integers, integer, integer, integer, matrix, scalar
+    matrix, matrix, vector, matrix_out, integer, integer, integers, integer, integer, integer, matrix, scalar
 )  # fmt: skip
 def product_loop(
     context: int,
     a: Array,
     b: Array,
-    packing_a: int,
-    packing_b: int,
     start: Array,
     c: Array,
+    packing_a: int,
+    packing_b: int,
     row_offsets: Array,
     tiles: int,
     panels: int,
@@ -241,7 +270,7 @@ def product_loop(
     NR = SHAPE.bytes // c.itemsize * SHAPE.vectors
     tasks_down = (row_offsets.size - 1 + tiles - 1) // tiles
     tasks_across = ((c.shape[1] + NR - 1) // NR + panels - 1) // panels
-    arguments = (a, b, packing_a, packing_b, start, c, row_offsets, tiles, panels, epilogue, y, slope)
+    arguments = (a, b, start, c, packing_a, packing_b, row_offsets, tiles, panels, epilogue, y, slope)
     parallel_for(context, tasks_down * tasks_across, 2 * JOB_OVERHEAD, _product_task, arguments)
 
 
@@ -250,68 +279,50 @@ def product_loop(
 
 @twin
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
-    return _multiply(a, b, None, out)
+    plan = plan_product(a.shape, b.shape, a.strides, b.strides, a.dtype)
+    if out is None:
+        return _multiply(plan, a, b, None)
+    shape = a.shape[0], b.shape[1]
+    if out.shape != shape or out.dtype != a.dtype:
+        raise ValueError(f"matmul expected out of shape {shape} and {a.dtype}, got {out.shape} and {out.dtype}.")
+    if plan is not None and _writable_in_place(out, a, b):
+        run(product_loop, a.dtype, a, b, plan.zeros, out, *plan.tiles, NONE, out, 0.0)
+    else:
+        product = _multiply(plan, a, b, None)
+        cancel_recording()
+        out[...] = product
+    return out
 
 
 @twin
 def dense(x: Array, W: Array, b: Array) -> Array:
-    if b.shape != W.shape[1:]:
-        raise ValueError(f"dense expected b of shape {W.shape[1:]}, got {b.shape}.")
-    return _multiply(x, W, b, None)
+    plan = plan_product(x.shape, W.shape, x.strides, W.strides, x.dtype)
+    if b.shape != W.shape[1:] or b.dtype != x.dtype:
+        raise ValueError(f"dense expected b of shape {W.shape[1:]} in {x.dtype}, got {b.shape} in {b.dtype}.")
+    return _multiply(plan, x, W, b if b.flags.c_contiguous and b.flags.aligned else b.copy())
 
 
-def _multiply(a: Array, b: Array, bias: Array | None, out: Array | None) -> Array:
-    """a b + bias, written to `out` if given."""
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        raise ValueError(f"matmul expected shapes (M, K) and (K, N), got {a.shape} and {b.shape}.")
-    dtype, shape = a.dtype, (a.shape[0], b.shape[1])
-    if out is not None and (out.shape != shape or out.dtype != dtype):
-        raise ValueError(f"matmul expected out of shape {shape} and {dtype}, got {out.shape} and {out.dtype}.")
-    c = out if out is not None and _writable_in_place(out, a, b) else aligned(shape, dtype)
-    if c.size and a.size:
-        _product(a, b, _row_of_zeros(shape[1], dtype) if bias is None else flat(bias), c)
-    else:
-        cancel_recording()
-        c[...] = 0 if bias is None else bias
-    if out is None or out is c:
-        return c
+def _multiply(plan: Plan | None, a: Array, b: Array, bias: Array | None) -> Array:
+    """a b + bias, for a bias that is contiguous."""
+    if plan is None:
+        return _multiply_anyhow(a, b, bias)
+    c = aligned(plan.shape, a.dtype)
+    run(product_loop, a.dtype, a, b, plan.zeros if bias is None else bias, c, *plan.tiles, NONE, c, 0.0, made=c)
+    return c
+
+
+def _multiply_anyhow(a: Array, b: Array, bias: Array | None) -> Array:
+    """The same for operands that are empty, or neither in rows nor in columns."""
+    if a.size and b.size:
+        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+        return _multiply(plan_product(a.shape, b.shape, a.strides, b.strides, a.dtype), a, b, bias)
     cancel_recording()
-    out[...] = c
-    return out
+    c = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+    return c if bias is None else c + bias
 
 
 def _writable_in_place(c: Array, a: Array, b: Array) -> bool:
-    """Whether the loop can write c directly: in rows, and apart from the memory of a and b."""
-    flags = c.flags
-    in_rows = flags.c_contiguous or c.shape[1] < 2 or c.strides[1] == c.itemsize
-    return in_rows and flags.writeable and not np.may_share_memory(c, a) and not np.may_share_memory(c, b)
-
-
-def _product(a: Array, b: Array, start: Array, c: Array) -> None:
-    """c = start + a b for checked arrays, none of them empty: a tile takes at least one step."""
-    (M, K), N = a.shape, c.shape[1]
-    size = a.itemsize
-    a_in_rows, b_in_rows = K == 1 or a.strides[1] == size, N == 1 or b.strides[1] == size
-    if not a_in_rows and a.strides[0] != size:
-        a, a_in_rows = np.ascontiguousarray(a), True
-    if not b_in_rows and b.strides[0] != size:
-        b, b_in_rows = np.ascontiguousarray(b), True
-    NR = SHAPE.bytes // size * SHAPE.vectors
-    plan = plan_tiles(M, N, K, size)
-    packing_a = COPY if not a_in_rows else TRANSPOSE if MIN_PANELS_TO_PACK_A * NR <= N else IN_PLACE
-    packing_b = TRANSPOSE if not b_in_rows else COPY if plan.tiles_per_task >= MIN_TILES_TO_PACK_B else IN_PLACE
-    run(
-        product_loop[a.dtype], a, b, packing_a, packing_b, start, c, plan.row_offsets, plan.tiles_per_task,
-        plan.panels_per_task, NONE, c, 0.0,
-    )  # fmt: skip
-
-
-_zeros: dict[Any, Array] = {}
-
-
-def _row_of_zeros(n: int, dtype: Any) -> Array:
-    """At least n zeros, allocated once for all products without a bias."""
-    row = _zeros.get(dtype)
-    if row is None or row.size < n:
-        row = _zeros[dtype] = np.zeros(n, dtype)
-    return row
+    """Whether the loop can write c directly: in rows, aligned, and apart from the memory of a and b."""
+    in_rows = c.strides[1] == c.itemsize or c.shape[1] < 2
+    writable = c.flags.writeable and c.flags.aligned
+    return in_rows and writable and not np.may_share_memory(c, a) and not np.may_share_memory(c, b)
