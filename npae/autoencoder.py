@@ -267,6 +267,7 @@ class AE(Estimator):
     def _n_features_out(self) -> int:
         return self.encoder_.n_out or self.n_features_in_  # layers without a width keep that of X
 
+
 @dataclass(eq=False, repr=False)
 class DAE(AE):
     """Denoising autoencoder: an `AE` that sees corrupt(x) and is compared with the clean x.

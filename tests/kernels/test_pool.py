@@ -10,6 +10,8 @@ import pytest
 from kernel_helpers import needs_numba, output_of, twins
 
 import npae
+from npae.kernels import recorded
+from npae.layers import column_sums, matmul
 
 pytestmark = needs_numba
 LAYERS = ["default", "workqueue", *(["tbb"] if find_spec("tbb") else [])]
@@ -170,6 +172,61 @@ def test_idle_workers_sleep(pool):
     before = time.process_time()
     time.sleep(0.2)
     assert time.process_time() - before < 0.1
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there are no workers")
+@pytest.mark.parametrize("replayed", [True, False], ids=["in a replay", "between single calls"])
+def test_no_worker_falls_asleep_within_a_replay(pool, replayed):
+    """A worker gives up after one look here, and every second kernel is one long task, for the caller alone.
+
+    Between single calls of the same kernels workers do fall asleep: so this test can see it.
+    """
+    from npae.kernels.numba_backend.pool import LOOKS
+
+    x, tall, total = np.ones((64, 64), np.float32), np.zeros((4_000_000, 1), np.float32), np.empty(1, np.float32)
+
+    def step():
+        for _ in range(10):
+            matmul(x, x)  # shared, so it wakes whoever sleeps
+            column_sums(tall, total)
+        return total
+
+    replay, seen, over = recorded(step), [], threading.Event()
+    for _ in range(2):
+        replay()
+
+    def watch():
+        while not over.is_set():
+            seen.append((time.perf_counter(), pool.sleeping()))
+            time.sleep(1e-4)
+
+    watcher, looks = threading.Thread(target=watch), pool._words[LOOKS // 8]
+    try:
+        pool._words[LOOKS // 8] = 1
+        watcher.start()
+        began = time.perf_counter()
+        (replay if replayed else step)()
+        ended = time.perf_counter()
+    finally:
+        pool._words[LOOKS // 8] = looks
+        over.set()
+        watcher.join()
+    tenth = (ended - began) / 10
+    asleep = [sleeping > 0 for moment, sleeping in seen if began + tenth < moment < ended - tenth / 10]
+    assert len(asleep) > 5
+    assert any(asleep) != replayed
+
+
+def test_an_idle_worker_looks_for_a_millisecond_whatever_a_pause_takes(pool, monkeypatch):
+    from npae.kernels.numba_backend.pool import IDLE_SECONDS, LOOKS, ThreadPool
+
+    assert 0 < pool._seconds_per_look(100) < 1e-5
+    for seconds in (1e-9, 1e-7, 1.0):
+        monkeypatch.setattr(ThreadPool, "_seconds_per_look", lambda self, seconds=seconds: seconds)
+        other = ThreadPool()
+        other.threads = 1  # it starts no worker
+        other.start()
+        assert other._words[LOOKS // 8] == max(1, int(IDLE_SECONDS / seconds))
 
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="there are no workers")

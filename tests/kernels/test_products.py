@@ -1,8 +1,11 @@
 """Products of any shape and memory layout, sums over many rows, and the register tile of each kind of processor."""
 
+import itertools
+import re
+
 import numpy as np
 import pytest
-from helpers import seeds
+from helpers import HAVE_NUMBA, seeds
 from hypothesis import example, given
 from hypothesis import strategies as st
 from kernel_helpers import LAYOUTS, both_dtypes, close, laid_out, needs_numba, twins
@@ -10,8 +13,11 @@ from kernel_helpers import LAYOUTS, both_dtypes, close, laid_out, needs_numba, t
 from npae.kernels import KERNELS
 from npae.layers import column_sums, matmul
 
+if HAVE_NUMBA:
+    from npae.kernels.numba_backend import products
+
 SIZES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 15, 16, 17, 24, 25, 31, 32, 33, 63, 64, 65, 100]  # around every tile
-DEPTHS = [255, 256, 257, 513]  # around the steps of k that are summed at a time
+DEPTHS = [255, 256, 257, 319, 320, 321, 641]  # around the steps of k that are summed at a time
 
 
 @needs_numba
@@ -99,21 +105,50 @@ def test_sums_may_be_written_over_the_matrix():
     M=st.integers(1, 3000),
     N=st.integers(1, 3000),
     K=st.integers(1, 1000),
-    NR=st.sampled_from([4, 8, 16, 32]),
+    size=st.sampled_from([4, 8]),
+    a_in_rows=st.booleans(),
+    b_in_rows=st.booleans(),
 )
-@example(M=100_000, N=100_000, K=10, NR=8)
-def test_the_tiles_of_a_plan_cover_c_in_few_tasks(M, N, K, NR):
-    from npae.kernels.numba_backend.products import MAX_TASKS, MC, plan_tiles
-    from npae.kernels.numba_backend.tile import HEIGHTS
+@example(M=100_000, N=100_000, K=10, size=8, a_in_rows=True, b_in_rows=True)
+@example(M=256, N=784, K=32, size=4, a_in_rows=True, b_in_rows=True)
+def test_the_tiles_of_a_plan_cover_c_in_few_tasks(M, N, K, size, a_in_rows, b_in_rows):
+    from npae.kernels.numba_backend.products import MAX_TASKS, SLOT, plan_tiles, tiles_in_cache
+    from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE
 
-    plan = plan_tiles(M, N, K, NR)
+    plan, NR = plan_tiles(M, N, K, size, a_in_rows, b_in_rows), SHAPE.bytes // size * SHAPE.vectors
     assert plan.row_offsets[0] == 0
     assert plan.row_offsets[-1] == M
     assert set(np.diff(plan.row_offsets).tolist()) <= set(HEIGHTS)
-    tiles, panels = len(plan.row_offsets) - 1, -(-N // NR)
+    tiles, panels, MC = len(plan.row_offsets) - 1, -(-N // NR), tiles_in_cache(size)
     tasks = -(-tiles // plan.tiles_per_task) * -(-panels // plan.panels_per_task)
     assert plan.tiles_per_task <= MC
     assert tasks <= MAX_TASKS or tiles > MC * MAX_TASKS
+    assert MC * SLOT * size <= products.PACKED_A_BYTES  # the packed tiles of a task fit in its memory
+    assert plan.packing_a != products.IN_PLACE or a_in_rows
+    assert (plan.packing_b == products.TRANSPOSE) != b_in_rows
+
+
+@needs_numba
+@both_dtypes
+def test_no_bit_of_a_product_depends_on_the_plan(dtype, monkeypatch):
+    """Neither on the number of tasks nor on the caches: each sum runs over the same steps of k."""
+    from npae.kernels.numba_backend.products import COPY, IN_PLACE, TRANSPOSE, TilePlan, product_loop
+    from npae.kernels.numba_backend.recording import run
+    from npae.kernels.numba_backend.tile import NONE
+
+    rng, (M, K, N) = np.random.default_rng(0), (53, 700, 130)
+    a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
+    expected = twins()["matmul"](a, b)
+    zeros = np.zeros(N, dtype)
+    for heights in ([6] * 8 + [4, 1], [4] * 13 + [1], [2] * 26 + [1], [1] * 53):
+        offsets = np.cumsum([0, *heights])
+        for tiles, panels, packing_a, packing_b in itertools.product((1, 3, 7), (1, 2, 5), range(3), range(3)):
+            left = a if packing_a != COPY else np.asfortranarray(a)
+            right = b if packing_b != TRANSPOSE else np.asfortranarray(b)
+            plan, c = TilePlan(packing_a, packing_b, offsets, tiles, panels), np.full((M, N), np.nan, dtype)
+            run(product_loop, c.dtype, left, right, zeros, c, *plan, NONE, c, 0.0)
+            np.testing.assert_array_equal(c, expected)
+    assert IN_PLACE == 0
 
 
 # --- the tile ------------------------------------------------------------------------------------------------
@@ -141,7 +176,7 @@ def test_the_instructions_in_the_docstring_are_those_that_are_emitted():
 
     from npae.kernels.numba_backend import tile
 
-    text = str(tile.emit_tile(ir.Module(), ir.FloatType(), tile.Shape(8, 1, (1,)), 1)).replace('"', "")
-    loop = text[text.index("loop:") : text.index("after:")]
-    shown = tile.__doc__[tile.__doc__.index("loop:") : tile.__doc__.index("It has two loads")]
-    assert shown.split() == loop.split()
+    text = str(tile.emit_tile(ir.Module(), ir.FloatType(), tile.Shape(8, 1, (1,)), 1, packed=True)).replace('"', "")
+    emitted = text[text.index("loop.head:") : text.index("loop.after:")]
+    shown = tile.__doc__[tile.__doc__.index("loop.head:") : tile.__doc__.index("It has two loads")]
+    assert shown.split() == re.sub(r"(?<=[a-z])\.\d+", "", emitted).split()

@@ -24,12 +24,21 @@ import numba
 from llvmlite.binding import llvm_version_info
 
 from npae.kernels.numba_backend import activations, copies, epilogues, losses, noise, optimizers, products, sums, tile
-from npae.kernels.numba_backend.recording import cancel_recording, recomputed, recorded
 from npae.kernels.numba_backend.pool import pool, threads
+from npae.kernels.numba_backend.recording import cancel_recording, recomputed, recorded
 from npae.kernels.numba_backend.twins import TWINS
 
 __all__ = ["TWINS", "after_fork", "cancel_recording", "describe", "name", "recomputed", "recorded"]
-__all__ += ["activations", "copies", "epilogues", "losses", "noise", "optimizers", "products", "sums"]  # imported for their twins
+__all__ += [
+    "activations",
+    "copies",
+    "epilogues",
+    "losses",
+    "noise",
+    "optimizers",
+    "products",
+    "sums",
+]  # imported for their twins
 
 name = "numba"
 

@@ -1,13 +1,6 @@
-"""Copies of rows: a minibatch, a whole array, and a matrix whose rows are padded apart.
-
-The addresses that are a multiple of CACHE_WAY apart belong to one set of the first-level cache, which holds 8 or 12
-lines. If the rows of a matrix begin at such addresses, a tile that reads a column evicts its own data. A copy with
-padded rows avoids this.
-"""
+"""Copies of rows: a minibatch, or a whole array."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -15,14 +8,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from npae.kernels.arrays import LINE, Array, aligned
+from npae.kernels.arrays import Array, aligned
 from npae.kernels.numba_backend.compile import CompiledLoop, inner, integers, matrix, matrix_out
 from npae.kernels.numba_backend.parallel import parallel_for
 from npae.kernels.numba_backend.recording import run
 from npae.kernels.numba_backend.twins import twin
 
 ROWS_PER_TASK = 16
-CACHE_WAY = 4096  # bytes of one way of the first-level cache
 ALL_ROWS = np.empty(0, np.int64)  # instead of row numbers: every row, in order
 
 
@@ -75,28 +67,3 @@ def copy(x: Array, out: Array | None = None) -> Array:
     if c.size:
         run(copy_rows_loop, x.dtype, x, ALL_ROWS, c)
     return c
-
-
-# --- padded rows ---------------------------------------------------------------------------------------------
-
-
-def rows_conflict(a: Array) -> bool:
-    """Whether the rows of a compete for one set of the first-level cache."""
-    return a.strides[0] % CACHE_WAY == 0 and a.shape[0] > 8 and a.strides[1] == a.itemsize
-
-
-def empty_padded_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An empty matrix: each row begins on a cache line, in another set than the row before."""
-    n, m = shape
-    per_line = LINE // dtype.itemsize
-    length = -(-m // per_line) * per_line
-    if length * dtype.itemsize % CACHE_WAY == 0:
-        length += per_line
-    return aligned((n, length), dtype)[:, :m]
-
-
-def copy_to_padded_rows(a: Array) -> Array:
-    """A copy of a whose rows do not conflict."""
-    padded = empty_padded_rows(a.shape, a.dtype)
-    run(copy_rows_loop, a.dtype, a, ALL_ROWS, padded)
-    return padded

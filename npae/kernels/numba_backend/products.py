@@ -1,25 +1,29 @@
 """The matrix product c = a b: how the tiles of `tile.py` cover c, and which tiles make a task.
 
-The names are those of BLIS. A panel of c is NR columns wide, a tile is at most MR rows high. The rows of b that belong
-to one panel stay in the first-level cache while all tiles of the panel read them. The rows of a stay in the
-second-level cache until the next panel. Both must fit, so the sum over k runs KC steps at a time:
+The names are those of BLIS. A panel of c is NR columns wide, a tile is at most MR rows high. Both factors are packed:
+copied, a part at a time, into memory where they lie in the order in which the tiles read them, so that no tile jumps
+from one page of memory to the next. K is cut into equal parts of at most KC steps. Each task runs
 
-    for each KC steps of k
-        for each panel of the task        pack KC rows and NR columns of b
+    for each part of k
+        pack the part of a: at most MC rows                     it stays in the second-level cache
+        for each panel of the task
+            pack the part of b: NR columns                      it stays in the first-level cache
             for each tile of the task     c_tile += a_tile b_panel
 
-A tile reads one number of a at a time, so a may have any strides: aᵀ costs nothing. It reads b in vectors. Hence a task
-packs its part of b into memory of its own, one row of the panel after the other, unless it can read b in place:
+MC follows the second-level cache that the machine reports, NR and MR its vectors. KC is the same on every processor:
+a part of b is 20 kB with vectors of 256 bits and 40 kB with 512 bits.
 
-    b in rows, as in x W         A copy pays if the panel has enough tiles, and rows of b begin within a cache line or
-                                 share few cache sets. The last columns, if they do not fill a tile, are always packed.
-    b in columns, as in g Wᵀ     b is transposed in registers, one square of vectors at a time.
+    a in columns, as in xᵀ g     copied: a tile would read a new page of memory at every step of k
+    a in rows, as in x W         transposed in registers, one square of vectors at a time; read in place if a task has
+                                 so few panels that the packed numbers would hardly be used
+    b in rows, as in x W         copied; read in place if a task has few tiles
+    b in columns, as in g Wᵀ     transposed
 
-If the rows or columns of a share few cache sets (`rows_conflict`), as with 1024 columns of float32, and c has many
-panels, a is copied to padded rows first.
+The last columns of b are always packed if they do not fill a tile.
 
-Each sum runs over k in order. KC steps are summed from zero and then added to the sum so far. So no bit of c depends on
-the tasks, and a sum over a million rows, as in xᵀ g, keeps its digits.
+Each sum runs over k in order. Each part of k is summed from zero and then added to the sum so far. So no bit of c
+depends on the tasks or the caches, and a sum over a million rows, as in xᵀ g, keeps its digits. There is no loop over
+NC columns as in BLIS, since every task packs what it needs of b for itself and nothing is kept for the next one.
 
 Source: Van Zee and van de Geijn, 2015, "BLIS", ACM TOMS 41(3).
 """
@@ -35,6 +39,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npae.kernels.arrays import LINE, Array, aligned
+from npae.kernels.numba_backend.caches import second_level_cache
 from npae.kernels.numba_backend.compile import (
     CompiledLoop,
     inner,
@@ -47,17 +52,16 @@ from npae.kernels.numba_backend.compile import (
 )
 from npae.kernels.numba_backend.packing import pack_columns, pack_rows, pack_transposed
 from npae.kernels.numba_backend.parallel import parallel_for
-from npae.kernels.numba_backend.recording import cancel_recording, run
 from npae.kernels.numba_backend.pool import JOB_OVERHEAD, threads
+from npae.kernels.numba_backend.recording import cancel_recording, run
 from npae.kernels.numba_backend.scratch import scratch
 from npae.kernels.numba_backend.tile import HEIGHTS, NONE, SHAPE, tile
-from npae.kernels.numba_backend.twins import flat, twin
+from npae.kernels.numba_backend.twins import twin
 
-KC = 320  # steps of k at a time: a multiple of the lanes of every vector, since b is packed in squares
+KC = 320  # steps of k at a time, at most: a multiple of the lanes of every vector, since squares are transposed
 MR = HEIGHTS[0]  # rows of the highest tile; NR, its columns, depends on the dtype
-PACKED_B_BYTES = KC * SHAPE.bytes * SHAPE.vectors  # of KC rows of a panel
-PACKED_A_BYTES = 352 << 10
-SLOT = KC * MR + LINE // 4  # numbers of a packed tile, and room for what a vector stores too much
+SLOT = KC * MR + LINE // 4  # numbers of a packed tile, and room for what its last store writes beyond it
+PACKED_A_BYTES, PACKED_B_BYTES = 352 << 10, KC * SHAPE.bytes * SHAPE.vectors  # on the stack of a task
 MAX_TASKS = 64
 PACK_A_CYCLES, PACK_B_CYCLES, TASK_CYCLES = 4, 8, 800  # for a tile or panel and a step of k; to begin a task
 IN_PLACE, COPY, TRANSPOSE = range(3)  # how an operand is packed
@@ -67,7 +71,7 @@ IMBALANCE = 0.1  # the part of a task's time for which threads wait for the last
 
 
 class TilePlan(NamedTuple):
-    """How operands are packed, and how c is divided: the first row of each tile, and M at the end; the size of a task."""
+    """How a and b are packed, and how c is divided: the first row of each tile, M at the end; the size of a task."""
 
     packing_a: int
     packing_b: int
@@ -86,7 +90,11 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def plan_product(
-    a_shape: tuple[int, ...], b_shape: tuple[int, ...], a_strides: tuple[int, ...], b_strides: tuple[int, ...], dtype: Any
+    a_shape: tuple[int, ...],
+    b_shape: tuple[int, ...],
+    a_strides: tuple[int, ...],
+    b_strides: tuple[int, ...],
+    dtype: Any,
 ) -> Plan | None:
     """The plan for operands of these shapes and strides; None if they are empty, or neither in rows nor in columns.
 
@@ -101,10 +109,15 @@ def plan_product(
     return Plan((M, N), np.zeros(N, dtype), plan_tiles(M, N, K, size, a_in_rows, b_in_rows))
 
 
+def tiles_in_cache(size: int) -> int:
+    """How many tiles of a packed a are a task's at most: MC rows, in five eighths of the second-level cache."""
+    return max(1, min(PACKED_A_BYTES, second_level_cache() * 5 // 8) // (SLOT * size))
+
+
 @lru_cache(maxsize=1024)
 def plan_tiles(M: int, N: int, K: int, size: int, a_in_rows: bool, b_in_rows: bool) -> TilePlan:
     """The plan for c (M, N) in numbers of `size` bytes that takes the fewest cycles by the estimate of `_cycles`."""
-    NR, MC = SHAPE.bytes // size * SHAPE.vectors, PACKED_A_BYTES // (SLOT * size)
+    NR, MC = SHAPE.bytes // size * SHAPE.vectors, tiles_in_cache(size)
     panels, most = -(-N // NR), max(MAX_TASKS, 4 * threads())
     widths = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
     best = _heights(M, MR), MC, panels  # if every other plan has too many tasks
@@ -210,10 +223,10 @@ def _product_task(
     tasks_across = (all_panels + panels - 1) // panels
     first_tile, first_panel = task // tasks_across * tiles, task % tasks_across * panels
     last_tile = min(row_offsets.size - 1, first_tile + tiles)
-    blocks = (K + KC - 1) // KC
-    step = ((K + blocks - 1) // blocks + 15) // 16 * 16
-    for k in range(0, K, step):
-        depth = min(step, K - k)
+    parts = (K + KC - 1) // KC
+    most = ((K + parts - 1) // parts + 15) // 16 * 16
+    for k in range(0, K, most):
+        depth = min(most, K - k)
         if packing_a:
             _pack_a(a, packing_a, k, first_tile, last_tile, depth, row_offsets, packed_a)
         for panel in range(first_panel, min(all_panels, first_panel + panels)):

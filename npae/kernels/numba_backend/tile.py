@@ -16,42 +16,41 @@ core needs at least 8 independent sums.
 
 Numba's own loops cannot keep 24 vectors in registers. LLVM's instructions can: `emit_tile` writes them for one height,
 and numba's `@intrinsic` puts them into a compiled function. The host's features decide the vector width and the number
-of registers (`shape_for`). At the right edge of c, masks keep the tile from loading or storing lanes outside of c. The
-loop over k has no masks, since a mask costs an instruction a vector on some processors. So b must be readable to the
-tile's full width.
+of registers (`shape_for`). At the right edge of c, masks keep the tile from loading or storing lanes outside of c. A
+mask costs an instruction a vector, and a masked store takes several cycles on some processors: so only the stores of
+the last columns have one, and the loop over k has none. Hence b must be readable to the tile's full width.
 
-For the smallest of tiles, one row of one vector of two floats, the loop over k is:
+`packing.py` brings a and b into the order in which a tile reads them, so that both addresses grow by a constant. Four
+steps are written out between two branches. While the loop runs, the lines of c come into the cache (`prefetch`), so
+that the sums need not wait for them at its end. Then the epilogue is applied, and c is stored.
 
+For the smallest of tiles, one row of one vector of two floats, the loop over the last few k is:
+
+    loop.head:
+      %a.at = phi  i64 [%a.at, %unrolled.after], [%a.next, %loop]
+      %b.at = phi  i64 [%b.at, %unrolled.after], [%b.next, %loop]
+      %left = phi  i64 [%left, %unrolled.after], [%left.next, %loop]
+      %total = phi  <2 x float> [%total, %unrolled.after], [%sum, %loop]
+      %more = icmp sge i64 %left, 1
+      br i1 %more, label %loop, label %loop.after
     loop:
-      %k = phi  i64 [0, %before], [%k.next, %loop]
-      %a.at = phi  i64 [%a, %before], [%a.at.next, %loop]
-      %b.at = phi  i64 [%b, %before], [%b.at.next, %loop]
-      %total = phi  <2 x float> [<float 0.0, float 0.0>, %before], [%sum, %loop]
       %pointer = inttoptr i64 %b.at to <2 x float>*
       %b.k = load <2 x float>, <2 x float>* %pointer, align 4
-      %.16 = mul i64 %b.row, 16
-      %ahead = add i64 %b.at, %.16
-      %line = inttoptr i64 %ahead to i8*
-      call void @llvm.prefetch.p0(i8* %line, i32 0, i32 3, i32 1)
-      %.18 = mul i64 %a.column, 16
-      %ahead.1 = add i64 %a.at, %.18
-      %line.1 = inttoptr i64 %ahead.1 to i8*
-      call void @llvm.prefetch.p0(i8* %line.1, i32 0, i32 3, i32 1)
-      %pointer.1 = inttoptr i64 %a.at to float*
-      %a.k = load float, float* %pointer.1, align 4
+      %pointer = inttoptr i64 %a.at to float*
+      %a.k = load float, float* %pointer, align 4
       %a.vector.first = insertelement <2 x float> <float undef, float undef>, float %a.k, i32 0
       %a.vector = shufflevector <2 x float> %a.vector.first, <2 x float> <float undef, float undef>,
           <2 x i32> <i32 0, i32 0>
       %product = fmul contract <2 x float> %a.vector, %b.k
       %sum = fadd contract <2 x float> %product, %total
-      %k.next = add i64 %k, 1
-      %a.at.next = add i64 %a.at, %a.column
-      %b.at.next = add i64 %b.at, %b.row
-      %more = icmp slt i64 %k.next, %depth
-      br i1 %more, label %loop, label %after
+      %a.next = add i64 %a.at, 4
+      %b.next = add i64 %b.at, %b.row
+      %left.next = sub i64 %left, 1
+      br label %loop.head
 
-It has two loads, a broadcast, a product and a sum. The other instructions advance k and the two addresses, and prefetch
-the numbers of 16 steps later. A tile of 12 rows has a, product and sum twelve times, and everything else once.
+It has two loads, a broadcast, a product and a sum (LLVM numbers names that occur again; the numbers are left out here).
+The other instructions advance the two addresses and count the steps. A tile of 12 rows has a, product and sum twelve
+times, and everything else once.
 
 Source: Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication", ACM Transactions on
 Mathematical Software 34(3); Van Zee and van de Geijn, 2015, "BLIS", ACM TOMS 41(3), for the tile in registers.
