@@ -200,7 +200,6 @@ class AE(Estimator):
         """Make this the model of a training."""
         self.training_, self.loss_, self.history_ = training, training.loss, training.history
         self.network_, (self.encoder_, self.decoder_) = training.network, training.network.layers
-        self._dtype = self.network_.dtype
 
     def encode(self, X: ArrayLike) -> Array:
         """z = f(x), shape (n, latent_dim). A memory map is read block by block, here and in the methods below.
@@ -266,6 +265,10 @@ class AE(Estimator):
     @property
     def _n_features_out(self) -> int:
         return self.encoder_.n_out or self.n_features_in_  # layers without a width keep that of X
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return self.network_.dtype
 
 
 @dataclass(eq=False, repr=False)

@@ -309,7 +309,10 @@ class Sequential(Layer):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the first parameter; float32 without parameters."""
-        return next((p.value.dtype for p in self.parameters()), np.dtype(np.float32))
+        for layer in self.layers:
+            for p in layer.parameters():
+                return p.value.dtype
+        return np.dtype(np.float32)
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"

@@ -33,7 +33,6 @@ class Estimator:
     """Parameters by name, and the methods that follow from `fit`, `encode` and `decode`."""
 
     kinds: ClassVar[dict[str, type[Estimator]]] = {}  # the classes that a file may name
-    _dtype = np.dtype(np.float32)  # in which a fitted model computes
 
     def __init_subclass__(cls) -> None:
         if cls.__module__.startswith("npae."):
@@ -54,6 +53,11 @@ class Estimator:
     @property
     def _n_features_out(self) -> int:
         """k, the size of a fitted model's code."""
+        raise NotImplementedError
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        """The dtype in which a fitted model computes."""
         raise NotImplementedError
 
     def reconstruct(self, X: ArrayLike) -> Array:

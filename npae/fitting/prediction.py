@@ -76,7 +76,7 @@ def _recorded_if_possible(function: Callable[..., Any], *parts: Any) -> Callable
 
 
 def _blocks(dtype: np.dtype[Any], *tables: Array) -> Iterator[tuple[Any, ...]]:
-    """(slice, *blocks) for each block of rows of the tables, in that dtype: views of tables that have it, else copies."""
+    """(slice, *blocks) for each block of rows of the tables: a view of a table that has the dtype, else a copy."""
     copies = [None if table.dtype == dtype else aligned((BLOCK_ROWS, table.shape[1]), dtype) for table in tables]
     for first in range(0, len(tables[0]), BLOCK_ROWS):
         rows = slice(first, first + BLOCK_ROWS)

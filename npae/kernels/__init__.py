@@ -160,7 +160,8 @@ def backend_info() -> dict[str, Any]:
     -------
     dict
         "backend" and "chosen" always. With NumPy its version. With numba its version, the number of threads,
-        LLVM's name for the processor, and the vector width and register tile that follow from it.
+        LLVM's name for the processor, the vector width and register tile that follow from it, and the bytes of a core's
+        second-level cache.
 
     Raises
     ------

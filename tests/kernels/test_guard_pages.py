@@ -54,7 +54,7 @@ for dtype in (np.float32, np.float64):
         # The arrays that twins allocate are guarded as well, once everything is compiled.
         np.empty = real_empty if end is None else lambda shape, dtype=np.float64, *rest: guarded(
             (shape,) if isinstance(shape, (int, np.integer)) else shape, dtype, end)
-        for M, K, N in [(1, 1, 1), (12, 16, 32), (13, 17, 33), (11, 300, 31), (25, 5, 64), (100, 256, 256),
+        for M, K, N in [(1, 1, 1), (12, 16, 32), (13, 17, 33), (11, 300, 31), (1, 330, 31), (1, 40, 300), (25, 5, 64), (100, 256, 256),
                         *(tuple(rng.integers(1, 70, 3)) for _ in range(12))]:
             bias = filled(rng, (N,), dtype, end)
             for a_order in "CF":
@@ -72,6 +72,7 @@ for dtype in (np.float32, np.float64):
             rows[...] = rng.integers(0, M, N)
             assert np.array_equal(TWINS["take"](a, rows), a[rows])
             TWINS["copy"](a)
+            assert TWINS["all_finite"](a) == 1
         for size in (1, 15, 16, 17, 63, 64, 65, 255, 257, 4095, 4096, 4097, *rng.integers(1, 9000, 4)):
             shape = (1, int(size))
             x, t = filled(rng, shape, dtype, end), filled(rng, shape, dtype, end)

@@ -14,7 +14,7 @@ from npae.kernels import KERNELS
 from npae.layers import column_sums, matmul
 
 if HAVE_NUMBA:
-    from npae.kernels.numba_backend import products
+    from npae.kernels.numba_backend import plans
 
 SIZES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 15, 16, 17, 24, 25, 31, 32, 33, 63, 64, 65, 100]  # around every tile
 DEPTHS = [255, 256, 257, 319, 320, 321, 641]  # around the steps of k that are summed at a time
@@ -112,7 +112,7 @@ def test_sums_may_be_written_over_the_matrix():
 @example(M=100_000, N=100_000, K=10, size=8, a_in_rows=True, b_in_rows=True)
 @example(M=256, N=784, K=32, size=4, a_in_rows=True, b_in_rows=True)
 def test_the_tiles_of_a_plan_cover_c_in_few_tasks(M, N, K, size, a_in_rows, b_in_rows):
-    from npae.kernels.numba_backend.products import MAX_TASKS, SLOT, plan_tiles, tiles_in_cache
+    from npae.kernels.numba_backend.plans import MAX_TASKS, SLOT, plan_tiles, tiles_in_cache
     from npae.kernels.numba_backend.tile import HEIGHTS, SHAPE
 
     plan, NR = plan_tiles(M, N, K, size, a_in_rows, b_in_rows), SHAPE.bytes // size * SHAPE.vectors
@@ -123,16 +123,17 @@ def test_the_tiles_of_a_plan_cover_c_in_few_tasks(M, N, K, size, a_in_rows, b_in
     tasks = -(-tiles // plan.tiles_per_task) * -(-panels // plan.panels_per_task)
     assert plan.tiles_per_task <= MC
     assert tasks <= MAX_TASKS or tiles > MC * MAX_TASKS
-    assert MC * SLOT * size <= products.PACKED_A_BYTES  # the packed tiles of a task fit in its memory
-    assert plan.packing_a != products.IN_PLACE or a_in_rows
-    assert (plan.packing_b == products.TRANSPOSE) != b_in_rows
+    assert MC * SLOT * size <= plans.PACKED_A_BYTES  # the packed tiles of a task fit in its memory
+    assert plan.packing_a != plans.IN_PLACE or a_in_rows
+    assert (plan.packing_b == plans.TRANSPOSE) != b_in_rows
 
 
 @needs_numba
 @both_dtypes
-def test_no_bit_of_a_product_depends_on_the_plan(dtype, monkeypatch):
+def test_no_bit_of_a_product_depends_on_the_plan(dtype):
     """Neither on the number of tasks nor on the caches: each sum runs over the same steps of k."""
-    from npae.kernels.numba_backend.products import COPY, IN_PLACE, TRANSPOSE, TilePlan, product_loop
+    from npae.kernels.numba_backend.plans import COPY, IN_PLACE, TRANSPOSE, TilePlan
+    from npae.kernels.numba_backend.products import product_loop
     from npae.kernels.numba_backend.recording import run
     from npae.kernels.numba_backend.tile import NONE
 

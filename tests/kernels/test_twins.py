@@ -84,6 +84,14 @@ def backward(d, name, *options):
     return Case([d.normal(8), y, *options], scale=10)
 
 
+def with_one(d, number):
+    """One of the numbers is this one, if there are any."""
+    a = d.in_place()
+    if a.size:
+        a.flat[d.rng.integers(a.size)] = number
+    return laid_out(a, d.layout)
+
+
 def sgd(d, momentum, nesterov):
     return Case([d.in_place(), d.normal(), d.in_place(), np.array([0.1, momentum, nesterov])], scale=2)
 
@@ -97,6 +105,9 @@ CASES = {
     "column_sums into every second": lambda d: Case(
         [d.normal(), d.zeros().sum(0).repeat(2)[::2]], scale=1 + d.shape[0]
     ),
+    "all_finite": lambda d: Case([d.normal()]),
+    "all_finite with NaN": lambda d: Case([with_one(d, np.nan)]),
+    "all_finite with infinity": lambda d: Case([with_one(d, -np.inf)]),
     "take": lambda d: Case([d.normal(), d.rng.integers(0, max(1, d.shape[0]), 23 if d.shape[0] else 0)]),
     "take rows given as int32": lambda d: Case([d.normal(), np.arange(d.shape[0], dtype=np.int32)]),
     "copy": lambda d: Case([d.normal()]),
@@ -267,6 +278,11 @@ def test_compiled_loops_refuse_arrays_that_do_not_match():
         ("adam", (v[::2], v[:4], v[:4], v[:4], np.ones(7)), "contiguous"),
         ("adam", (v, v.copy(), v.copy(), v.copy(), np.ones(6)), "7 scalars in float64"),
         ("adam", (v, v.copy(), v.copy(), np.zeros(7), np.ones(7)), "one shape"),
+        ("adam", (v, v.copy(), v.copy(), np.zeros(8, np.float32), np.ones(7)), "one shape and dtype"),
+        ("sgd", (v, v.copy(), unaligned(v), np.ones(3)), "aligned"),
+        ("ssim_map", (a, a, a, a, a.astype(np.float32), 1.0, 1.0), "one shape and dtype"),
+        ("dense", (a, a.T, np.zeros(3, np.float32)), "b of shape"),
+        ("column_sums", (np.zeros((3, 4, 5)), np.zeros((4, 5))), "out of shape"),
         ("sgd", (v, v.copy(), v.copy(), np.ones(3, np.float32)), "3 scalars in float64"),
         ("masking_noise", (a, np.zeros(1, np.int64), 0.5), "key as uint64"),
         ("gaussian_noise", (a, np.zeros(2, np.uint64), 0.5, 0.0, 1.0), "key as uint64"),

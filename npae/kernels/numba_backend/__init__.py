@@ -1,14 +1,17 @@
 """The kernels compiled by numba, on all cores: a twin for each `@kernel` of npae, registered by name in `TWINS`.
 
     products      dense, matmul                     tile          the innermost loop of a product, as LLVM instructions
-    sums          column_sums                       packing       copies of b that a tile reads fast
-    copies        take, copy                        exponential   exp without a call, so that loops are vectorised
-    activations   relu, sigmoid, tanh, ...          elementwise   element-wise loops in blocks
-    losses        mse, bce, ssim_map                scratch       temporary arrays on the stack
-    optimizers    sgd, adam                         twins         the registry, and checks of arrays
-    noise         gaussian_noise, masking_noise     compile       from a Python function to machine code
+    epilogues     rectifiers in a product's store   packing       copies of a and b in the order in which a tile reads
+    rows          the product of a single row       caches        the sizes of the processor's caches
+    sums          column_sums, all_finite           exponential   exp without a call, so that loops are vectorised
+    copies        take, copy                        elementwise   element-wise loops in blocks
+    activations   relu, sigmoid, tanh, ...          scratch       temporary arrays on the stack
+    losses        mse, bce, ssim_map                twins         the registry, and checks of arrays
+    optimizers    sgd, adam                         compile       from a Python function to machine code
+    noise         gaussian_noise, masking_noise     plans         how the work of a product is divided
 
-    parallel      parallel loops, and recordings that replay a training step
+    recording     a step noted once, and replayed
+    parallel      parallel loops, whose jobs are run or recorded
     pool          the threads
     atomics       atomic words and locks
 
@@ -24,6 +27,7 @@ import numba
 from llvmlite.binding import llvm_version_info
 
 from npae.kernels.numba_backend import activations, copies, epilogues, losses, noise, optimizers, products, sums, tile
+from npae.kernels.numba_backend.caches import second_level_cache
 from npae.kernels.numba_backend.pool import pool, threads
 from npae.kernels.numba_backend.recording import cancel_recording, recomputed, recorded
 from npae.kernels.numba_backend.twins import TWINS
@@ -54,6 +58,7 @@ def describe() -> dict[str, Any]:
         "processor": processor,
         "vector_bytes": shape.bytes,
         "tile": f"{shape.heights[0]} x {shape.vectors} vectors",
+        "second_level_cache": second_level_cache(),
     }
 
 

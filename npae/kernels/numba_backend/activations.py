@@ -12,7 +12,7 @@ from npae.kernels.numba_backend.elementwise import BLOCK, LIGHT, block_count
 from npae.kernels.numba_backend.exponential import exp_of_minus, expm1_of_minus
 from npae.kernels.numba_backend.parallel import parallel_for
 from npae.kernels.numba_backend.recording import run
-from npae.kernels.numba_backend.twins import check_same_shape, flat, twin
+from npae.kernels.numba_backend.twins import check_alike, flat, twin
 
 EXPONENTIAL = 2 * BLOCK  # cycles of a block with an exponential for each element, roughly
 ELU, SIGMOID, TANH = range(3)
@@ -61,7 +61,7 @@ def _rectify(x: Array, leaky: bool, slope: float) -> Array:
 
 
 def _rectify_backward(grad_y: Array, y: Array, slope: float) -> Array:
-    check_same_shape(grad_y, y)
+    check_alike(grad_y, y)
     grad_x = aligned(y.shape, y.dtype)
     run(rectify_backward_loop, y.dtype, slope, flat(grad_y), flat(y), grad_x.reshape(-1))
     return grad_x
@@ -145,7 +145,7 @@ def _saturate(code: int, x: Array, alpha: float = 0.0) -> Array:
 
 
 def _saturate_backward(code: int, grad_y: Array, y: Array, alpha: float = 0.0) -> Array:
-    check_same_shape(grad_y, y)
+    check_alike(grad_y, y)
     grad_x = aligned(y.shape, y.dtype)
     run(saturate_backward_loop, y.dtype, code, alpha, flat(grad_y), flat(y), grad_x.reshape(-1))
     return grad_x

@@ -50,7 +50,7 @@ def take(x: Array, rows: Array) -> Array:
     rows = np.ascontiguousarray(rows, dtype=np.int64)
     if rows.size and (rows.min() < 0 or rows.max() >= len(x)):
         raise IndexError(f"take expected rows in [0, {len(x)}), got some from {rows.min()} to {rows.max()}.")
-    if x.strides[1] != x.itemsize:
+    if x.ndim != 2 or rows.ndim != 1 or x.strides[1] != x.itemsize:
         return np.ascontiguousarray(x[rows])
     batch = aligned((rows.size, x.shape[1]), x.dtype)
     if batch.size:
@@ -65,5 +65,6 @@ def copy(x: Array, out: Array | None = None) -> Array:
     if c.shape != x.shape or c.dtype != x.dtype or not c.flags.c_contiguous or not c.flags.writeable:
         raise ValueError(f"copy expected a contiguous writable out of shape {x.shape} and {x.dtype}, got {c.shape}.")
     if c.size:
-        run(copy_rows_loop, x.dtype, x, ALL_ROWS, c)
+        shape = (-1, x.shape[-1]) if x.ndim > 1 else (1, -1)
+        run(copy_rows_loop, x.dtype, x.reshape(shape), ALL_ROWS, c.reshape(shape))
     return c

@@ -27,7 +27,7 @@ from npae.kernels.numba_backend.exponential import exp_of_minus
 from npae.kernels.numba_backend.parallel import parallel_for
 from npae.kernels.numba_backend.recording import run
 from npae.kernels.numba_backend.scratch import scratch
-from npae.kernels.numba_backend.twins import check_same_shape, flat, twin
+from npae.kernels.numba_backend.twins import check_alike, flat, twin
 
 CROSS_ENTROPY, SIMILARITY = 4 * BLOCK, 60 * BLOCK  # cycles of a block, roughly
 LANES = BLOCK // 64  # partial sums of a block of cross-entropies
@@ -96,7 +96,7 @@ def _mean_loss(
     loop: CompiledLoop, weighted_loop: CompiledLoop, prediction: Array, target: Array, weight: Array | None
 ) -> tuple[Array, Array]:
     """The value and the gradient of a loss, by `weighted_loop` if there are weights."""
-    check_same_shape(prediction, target)
+    check_alike(prediction, target)
     grad, value = aligned(prediction.shape, prediction.dtype), np.empty(())
     p, t, g = flat(prediction), flat(target), grad.reshape(-1)
     if weight is None:
@@ -229,7 +229,7 @@ def ssim_loop(context, c1, c2, mu_x, mu_y, xx, yy, xy, S, d_mu_x, d_xx, d_xy):
 def ssim_map(
     mu_x: Array, mu_y: Array, xx: Array, yy: Array, xy: Array, c1: float, c2: float
 ) -> tuple[Array, Array, Array, Array]:
-    check_same_shape(mu_x, mu_y, xx, yy, xy)
+    check_alike(mu_x, mu_y, xx, yy, xy)
     S, d_mu_x, d_xx, d_xy = results = tuple(aligned(mu_x.shape, mu_x.dtype) for _ in range(4))
     run(ssim_loop, mu_x.dtype, c1, c2, *map(flat, (mu_x, mu_y, xx, yy, xy)), *(a.reshape(-1) for a in results))
     return S, d_mu_x, d_xx, d_xy

@@ -11,7 +11,7 @@ from npae.kernels.numba_backend.compile import CompiledLoop, doubles, inner, vec
 from npae.kernels.numba_backend.elementwise import BLOCK, block_count
 from npae.kernels.numba_backend.parallel import parallel_for
 from npae.kernels.numba_backend.recording import run
-from npae.kernels.numba_backend.twins import check_same_shape, flat, twin
+from npae.kernels.numba_backend.twins import check_alike, flat, twin
 
 STEP = 2 * BLOCK  # cycles of a block, roughly
 
@@ -68,7 +68,7 @@ def adam(value: Array, grad: Array, m: Array, v: Array, scalars: Array) -> None:
 
 def _check_step(caller: str, grad: Array, in_place: tuple[Array, ...], scalars: Array, count: int) -> None:
     """Raise ValueError unless a step can change the arrays in place."""
-    check_same_shape(grad, *in_place)
+    check_alike(grad, *in_place)
     if not all(a.flags.c_contiguous and a.flags.writeable for a in in_place):
         raise ValueError(f"{caller} expected contiguous writable arrays to change in place: pass copies.")
     if scalars.shape != (count,) or scalars.dtype != np.float64:

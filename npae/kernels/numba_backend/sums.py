@@ -55,9 +55,9 @@ def column_sums_loop(context: int, a: Array, columns: int, out: Array) -> None:
 
 @twin
 def column_sums(a: Array, out: Array) -> None:
-    if out.shape != a.shape[1:] or out.dtype != a.dtype:
+    if a.ndim != 2 or out.shape != a.shape[1:] or out.dtype != a.dtype or not out.flags.aligned:
         raise ValueError(
-            f"column_sums expected out of shape {a.shape[1:]} in {a.dtype}, got {out.shape} in {out.dtype}."
+            f"column_sums expected aligned out of shape {a.shape[1:]} in {a.dtype}, got {out.shape} in {out.dtype}."
         )
     rows = flat(a)
     if out.size == 0:

@@ -22,7 +22,7 @@ the last columns have one, and the loop over k has none. Hence b must be readabl
 
 `packing.py` brings a and b into the order in which a tile reads them, so that both addresses grow by a constant. Four
 steps are written out between two branches. While the loop runs, the lines of c come into the cache (`prefetch`), so
-that the sums need not wait for them at its end. Then the epilogue is applied, and c is stored.
+that the sums need not wait for them at its end.
 
 For the smallest of tiles, one row of one vector of two floats, the loop over the last few k is:
 
@@ -66,6 +66,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from npae.kernels.arrays import LINE
+from npae.kernels.numba_backend.compile import inner
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -76,6 +77,13 @@ class Shape(NamedTuple):
     bytes: int
     vectors: int
     heights: tuple[int, ...]
+
+
+@inner
+def parts_of_k(K: int) -> int:
+    """Into how many steps of k at a time K is cut: equal parts of at most KC, in multiples of 16."""
+    parts = (K + KC - 1) // KC
+    return ((K + parts - 1) // parts + 15) // 16 * 16
 
 
 def shape_for(features: str) -> Shape:
@@ -191,19 +199,23 @@ class Emitter:
         return module.globals.get(name) or ir.Function(module, kind, name)
 
 
+KC = 320  # steps of k at a time, at most: a multiple of the lanes of every vector, since squares are transposed
 UNROLLED = 4  # steps of k between two branches
 NONE, RELU, LEAKY, MASK = range(4)  # epilogues
 ARGUMENTS = ("a", "a.row", "b", "b.row", "start", "start.row", "c", "c.row", "columns", "depth")
 EPILOGUE_ARGUMENTS = ("epilogue", "y", "y.row", "slope")
 
 
-def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, packed: bool) -> Any:
+def emit_tile(
+    module: ir.Module, real: ir.Type, shape: Shape, rows: int, packed: bool, b_to_full_width: bool = True
+) -> Any:
     """Add to `module` the function that computes one tile of `rows` rows, and return it:
 
         c[i, j] = f(start[i, j] + sum_k a[i, k] b[k, j])        i < rows, j < columns, k < depth
 
     The sum begins at zero and is then added to `start`. If `start` is the sum over earlier k, this keeps the digits of
-    the new sum, however many k came before. The epilogue f is applied while the tile is in registers:
+    the new sum, however many k came before. The epilogue f is applied as soon as the
+    tile is stored, while it is in the first-level cache:
 
         NONE    f(s) = s
         RELU    f(s) = max(s, 0)
@@ -214,7 +226,7 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, packed:
     of b are read to the tile's full width, also beyond `columns`. If a is packed, its columns follow each other, and
     `a.row` is not used. Else its rows are contiguous, `a.row` apart.
     """
-    name = f"npae_tile_{real}_{rows}_{'packed' if packed else 'in_rows'}"
+    name = f"npae_tile_{real}_{rows}_{shape.vectors}_{packed}_{b_to_full_width}"
     if name in module.globals:
         return module.globals[name]
     arguments = [*[I64] * (len(ARGUMENTS) + len(EPILOGUE_ARGUMENTS) - 1), real]
@@ -225,30 +237,30 @@ def emit_tile(module: ir.Module, real: ir.Type, shape: Shape, rows: int, packed:
         argument.name = label
     a, a_row, b, b_row, start, start_row, c, c_row, columns, depth, epilogue, y, y_row, slope = function.args
     builder = ir.IRBuilder(function.append_basic_block("before"))
-    emit, edge = Emitter(builder, real, shape), Emitter(builder, real, shape, columns)
+    emit = Emitter(builder, real, shape)
     size = I64(emit.size)
     a_row, a_column = (size, I64(rows * emit.size)) if packed else (a_row, size)
-
     for i in range(rows):
         emit.prefetch(emit.step(c, c_row, i), write=True)
-    totals = [ir.Constant(emit.vector, None)] * (rows * shape.vectors)
-    carried = [a, b, depth, *totals]
+
+    b_loads = emit if b_to_full_width else Emitter(builder, real, shape, columns)
+    carried = [a, b, depth, *[ir.Constant(emit.vector, None)] * (rows * shape.vectors)]
     for steps, label in ((UNROLLED, "unrolled"), (1, "loop")):
-        carried = _emit_loop(emit, rows, steps, label, carried, a_row, a_column, b_row)
+        carried = _emit_loop(b_loads, rows, steps, label, carried, a_row, a_column, b_row)
     totals = carried[3:]
 
-    sums = []
-    for i in range(rows):
-        first = edge.load(edge.step(start, start_row, i), "start")
-        row = totals[i * shape.vectors : (i + 1) * shape.vectors]
-        sums += [builder.fadd(f, s, name="sum") for f, s in zip(first, row, strict=True)]
-    sides = [edge.step(y, y_row, i) for i in range(rows)]
-    results = _emit_epilogue(edge, epilogue, sums, sides, slope)
     with builder.if_else(builder.icmp_signed("<", columns, I64(shape.vectors * emit.lanes))) as (partial, full):
-        for branch, store in ((partial, edge), (full, emit)):  # a masked store takes long on some processors
+        for branch, masked in ((partial, True), (full, False)):
             with branch:
+                edge = Emitter(builder, real, shape, columns) if masked else emit
                 for i in range(rows):
-                    store.store(results[i * shape.vectors : (i + 1) * shape.vectors], emit.step(c, c_row, i))
+                    first = edge.load(edge.step(start, start_row, i), "start")
+                    total = totals[i * shape.vectors : (i + 1) * shape.vectors]
+                    row = [builder.fadd(f, t, name="sum") for f, t in zip(first, total, strict=True)]
+                    edge.store(row, edge.step(c, c_row, i))
+                for code in (RELU, LEAKY, MASK):
+                    with builder.if_then(builder.icmp_signed("==", epilogue, I64(code))):
+                        _emit_epilogue(edge, code, rows, c, c_row, y, y_row, slope)
     builder.ret_void()
     return function
 
@@ -288,33 +300,28 @@ def _emit_loop(
     return phis
 
 
-def _emit_epilogue(edge: Emitter, epilogue: Any, sums: list[Any], sides: list[Any], slope: Any) -> list[Any]:
-    """f(s) for the vectors s of a tile. `sides` are the addresses of the rows of y."""
-    builder, zero = edge.builder, ir.Constant(edge.vector, None)
-    function, one, slope = builder.function, ir.Constant(edge.vector, [1.0] * edge.lanes), edge.broadcast(slope)
-    before, end = builder.block, function.append_basic_block("end")
-    choice = builder.switch(epilogue, end)
-    incoming = [(sums, before)]
-    for code in (RELU, LEAKY, MASK):
-        block = function.append_basic_block(f"epilogue_{code}")
-        choice.add_case(I64(code), block)
-        builder.position_at_end(block)
-        if code == RELU:  # NaN stays NaN
-            results = [builder.select(builder.fcmp_ordered("<", s, zero), zero, s) for s in sums]
-        elif code == LEAKY:
-            results = [builder.select(builder.fcmp_ordered(">", s, zero), s, builder.fmul(slope, s)) for s in sums]
-        else:
-            y = [vector for side in sides for vector in edge.load(side, "y")]
-            factors = [builder.select(builder.fcmp_ordered(">", v, zero), one, slope) for v in y]
-            results = [builder.fmul(s, factor) for s, factor in zip(sums, factors, strict=True)]
-        builder.branch(end)
-        incoming.append((results, block))
-    builder.position_at_end(end)
-    merged = [builder.phi(edge.vector) for _ in sums]
-    for values, block in incoming:
-        for phi, value in zip(merged, values, strict=True):
-            phi.add_incoming(value, block)
-    return merged
+def _emit_epilogue(edge: Emitter, code: int, rows: int, c: Any, c_row: Any, y: Any, y_row: Any, slope: Any) -> None:
+    """Emit a loop over the rows of c, which has just been stored and is in the first-level cache: c = f(c)."""
+    builder, zero, before = edge.builder, ir.Constant(edge.vector, None), edge.builder.block
+    slope, one = edge.broadcast(slope), ir.Constant(edge.vector, [1.0] * edge.lanes)
+    loop, after = (builder.function.append_basic_block(f"epilogue.{code}{end}") for end in ("", ".after"))
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    i, c_at, y_at = phis = [builder.phi(I64) for _ in range(3)]
+    row = edge.load(c_at, "c")
+    if code == RELU:  # NaN stays NaN
+        row = [builder.select(builder.fcmp_ordered("<", s, zero), zero, s) for s in row]
+    elif code == LEAKY:
+        row = [builder.select(builder.fcmp_ordered(">", s, zero), s, builder.fmul(slope, s)) for s in row]
+    else:
+        factors = [builder.select(builder.fcmp_ordered(">", v, zero), one, slope) for v in edge.load(y_at, "y")]
+        row = [builder.fmul(s, factor) for s, factor in zip(row, factors, strict=True)]
+    edge.store(row, c_at)
+    for phi, first, stride in zip(phis, (I64(0), c, y), (I64(1), c_row, y_row), strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(builder.add(phi, stride), loop)
+    builder.cbranch(builder.icmp_signed("<", i.incomings[1][0], I64(rows)), loop, after)
+    builder.position_at_end(after)
 
 
 @intrinsic

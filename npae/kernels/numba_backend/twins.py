@@ -1,7 +1,8 @@
 """The registry of twins, and the checks that they share.
 
 A twin has the name and the parameters of the plain kernel that it must equal. It checks shapes, dtypes and layouts,
-because compiled loops check nothing.
+because compiled loops check nothing, not even the number of dimensions. The dispatch has checked that the first operand,
+and the second if it is an array, are aligned and of one dtype, float32 or float64.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def flat(a: Array) -> Array:
     return np.ascontiguousarray(a).reshape(-1)
 
 
-def check_same_shape(*arrays: Array) -> None:
-    """Raise ValueError unless all arrays have one shape."""
-    if any(a.shape != arrays[0].shape for a in arrays):
-        raise ValueError(f"kernel expected arrays of one shape, got {[a.shape for a in arrays]}: reshape them.")
+def check_alike(*arrays: Array) -> None:
+    """Raise ValueError unless all arrays have one shape and one dtype, and are aligned."""
+    first = arrays[0]
+    if any(a.shape != first.shape or a.dtype != first.dtype or not a.flags.aligned for a in arrays):
+        came = [f"{a.shape} in {a.dtype}{'' if a.flags.aligned else ', unaligned'}" for a in arrays]
+        raise ValueError(f"kernel expected aligned arrays of one shape and dtype, got {came}: convert them.")
