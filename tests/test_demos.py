@@ -221,7 +221,7 @@ def test_the_ladder_checks_every_rung_and_its_figure(tmp_path, capsys, monkeypat
     assert ladder.main(tmp_path / "picture.png", n=96) == 0
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     out, _ = capsys.readouterr()
-    for rung in ("naive", "reordered", "blocked", "parallel", "register tile", "must be at least 0"):
+    for rung in ("naive", "reordered", "blocked", "parallel", "register tile", "packed", "must be at least 0"):
         assert rung in out
     ladder.BAR = 1e9
     assert ladder.main(tmp_path / "picture.png", n=96) == 1

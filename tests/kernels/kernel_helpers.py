@@ -56,6 +56,17 @@ def close(got, expected, dtype, scale=1.0):
     np.testing.assert_allclose(got, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
 
 
+class Step:
+    """A step that counts how often Python runs it."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *arrays):
+        self.calls += 1
+        return self.function(*arrays)
+
+
 def run_python(program, *arguments, environment=None, package=None, timeout=600):
     """Run a program in a new process that imports npae from `package`; return the finished process."""
     package = Path(npae.__file__).parent.parent if package is None else package

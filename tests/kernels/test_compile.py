@@ -42,8 +42,8 @@ adam, sgd = np.array([1e-3, 0.9, 0.999, 1e-8, 0.1, 0.1, 1e-2]), np.array([0.1, 0
 weight, total = v[:, 0].copy(), np.empty(90, np.float32)
 ARGUMENTS = {
     "dense": (x, y.T, x[0, :70]), "matmul": (x.T, y), "column_sums": (x, total), "take": (x, np.arange(9)),
-    "copy": (x,), "all_finite": (x,), "relu": (x,), "leaky_relu": (x, 0.1), "elu": (x, 1.0), "sigmoid": (x,), "tanh": (x,),
-    "relu_backward": (x, y),
+    "copy": (x,), "all_finite": (x,), "relu": (x,), "leaky_relu": (x, 0.1), "elu": (x, 1.0), "sigmoid": (x,),
+    "tanh": (x,), "relu_backward": (x, y),
     "leaky_relu_backward": (x, y, 0.1), "elu_backward": (x, y, 1.0), "sigmoid_backward": (x, y),
     "tanh_backward": (x, y), "mse": (x, y, weight), "bce": (x, y, weight),
     "ssim_map": (x, y, v, m * m, x * y, 0.1, 0.1), "gaussian_noise": (x, key, 0.5, 0, 1),

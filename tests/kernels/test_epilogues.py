@@ -21,7 +21,7 @@ RECTIFIERS = {
     "relu": (relu, relu_backward),
     "leaky": (lambda x: leaky_relu(x, 0.1), lambda grad_y, y: leaky_relu_backward(grad_y, y, 0.1)),
 }
-SHAPES = [(1, 1, 1), (5, 7, 3), (13, 330, 33), (40, 700, 50), (64, 30, 256)]
+SHAPES = [(2, 1, 1), (5, 7, 3), (13, 330, 33), (40, 700, 50), (64, 30, 256)]
 
 
 @pytest.fixture
@@ -91,9 +91,7 @@ def steps():
 
     def read_later():
         c = dense(x, W, b)
-        return relu(c) if False else column_sums_of(relu(c), c)
-
-    def column_sums_of(y, c):
+        y = relu(c)
         column_sums(c, out[0])
         return y
 

@@ -54,8 +54,8 @@ for dtype in (np.float32, np.float64):
         # The arrays that twins allocate are guarded as well, once everything is compiled.
         np.empty = real_empty if end is None else lambda shape, dtype=np.float64, *rest: guarded(
             (shape,) if isinstance(shape, (int, np.integer)) else shape, dtype, end)
-        for M, K, N in [(1, 1, 1), (12, 16, 32), (13, 17, 33), (11, 300, 31), (1, 330, 31), (1, 40, 300), (25, 5, 64), (100, 256, 256),
-                        *(tuple(rng.integers(1, 70, 3)) for _ in range(12))]:
+        for M, K, N in [(1, 1, 1), (12, 16, 32), (13, 17, 33), (11, 300, 31), (1, 330, 31), (1, 40, 300),
+                        (25, 5, 64), (100, 256, 256), *(tuple(rng.integers(1, 70, 3)) for _ in range(12))]:
             bias = filled(rng, (N,), dtype, end)
             for a_order in "CF":
                 for b_order in "CF":

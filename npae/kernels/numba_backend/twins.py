@@ -1,8 +1,8 @@
 """The registry of twins, and the checks that they share.
 
 A twin has the name and the parameters of the plain kernel that it must equal. It checks shapes, dtypes and layouts,
-because compiled loops check nothing, not even the number of dimensions. The dispatch has checked that the first operand,
-and the second if it is an array, are aligned and of one dtype, float32 or float64.
+because compiled loops check nothing, not even the number of dimensions. The dispatch has checked that the first
+operand, and the second if it is an array, are aligned and of one dtype, float32 or float64.
 """
 
 from __future__ import annotations
