@@ -24,7 +24,7 @@ try:
     from npae.kernels.numba_backend.plans import IN_PLACE, plan_tiles
     from npae.kernels.numba_backend.products import product_loop
     from npae.kernels.numba_backend.recording import run
-    from npae.kernels.numba_backend.tile import NONE
+    from npae.kernels.numba_backend.rectify import NONE
 except ImportError:
     sys.exit('this demo needs numba: pip install "npae[demos]"')
 sys.path.append(str(Path(__file__).parent))

@@ -267,16 +267,18 @@ TABLE = {
         ("a leaky rectifier becomes a plain one", "LEAKY if leaky else RELU", "RELU",
          "kernels/epilogues::test_rectifiers_after_products_give_the_same_bits_in_the_products_store", "numba"),
     ],
-    "kernels/numba_backend/tile.py": [
+    "kernels/numba_backend/rectify.py": [
         ("NaN is rectified to 0", 'fcmp_ordered("<", s, zero), zero, s)', 'fcmp_ordered(">", s, zero), s, zero)',
          "kernels/epilogues::test_rectifiers_after_products_give_the_same_bits_in_the_products_store", "numba"),
+    ],
+    "kernels/numba_backend/tile.py": [
         ("the last columns are stored without a mask", "((partial, True),", "((partial, False),",
          "kernels/products::test_products_of_any_shape_and_layout", "numba"),
     ],
     "kernels/numba_backend/products.py": [
         ("each part of k begins from the bias", "target if k else start.", "start.",
          "kernels/products::test_products_of_any_shape_and_layout", "numba"),
-        ("a rectifier for each part of k", "epilogue if k + depth == K else NONE", "epilogue",
+        ("a rectifier for each part of k", "if epilogue != NONE and k + depth == K:", "if epilogue != NONE:",
          "kernels/epilogues::test_rectifiers_after_products_give_the_same_bits_in_the_products_store", "numba"),
         ("parts of k follow the cache", "most = parts_of_k(K)", "most = parts_of_k(K) + 16 * (tiles % 2)",
          "kernels/products::test_no_bit_of_a_product_depends_on_the_plan", "numba"),

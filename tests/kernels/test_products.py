@@ -135,7 +135,7 @@ def test_no_bit_of_a_product_depends_on_the_plan(dtype):
     from npae.kernels.numba_backend.plans import COPY, IN_PLACE, TRANSPOSE, TilePlan
     from npae.kernels.numba_backend.products import product_loop
     from npae.kernels.numba_backend.recording import run
-    from npae.kernels.numba_backend.tile import NONE
+    from npae.kernels.numba_backend.rectify import NONE
 
     rng, (M, K, N) = np.random.default_rng(0), (53, 700, 130)
     a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)

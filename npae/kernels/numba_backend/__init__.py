@@ -1,14 +1,15 @@
 """The kernels compiled by numba, on all cores: a twin for each `@kernel` of npae, registered by name in `TWINS`.
 
     products      dense, matmul                     tile          the innermost loop of a product, as LLVM instructions
-    epilogues     rectifiers in a product's store   packing       copies of a and b in the order in which a tile reads
+    epilogues     rectifiers moved into products    packing       copies of a and b in the order in which a tile reads
     rows          the product of a single row       caches        the sizes of the processor's caches
-    sums          column_sums, all_finite           exponential   exp without a call, so that loops are vectorised
-    copies        take, copy                        elementwise   element-wise loops in blocks
-    activations   relu, sigmoid, tanh, ...          scratch       temporary arrays on the stack
-    losses        mse, bce, ssim_map                twins         the registry, and checks of arrays
-    optimizers    sgd, adam                         compile       from a Python function to machine code
-    noise         gaussian_noise, masking_noise     plans         how the work of a product is divided
+    sums          column_sums, all_finite           rectify       rectifiers within a product's store
+    copies        take, copy                        exponential   exp without a call, so that loops are vectorised
+    activations   relu, sigmoid, tanh, ...          elementwise   element-wise loops in blocks
+    losses        mse, bce, ssim_map                scratch       temporary arrays on the stack
+    optimizers    sgd, adam                         twins         the registry, and checks of arrays
+    noise         gaussian_noise, masking_noise     compile       from a Python function to machine code
+                                                    plans         how the work of a product is divided
 
     recording     a step noted once, and replayed
     parallel      parallel loops, whose jobs are run or recorded

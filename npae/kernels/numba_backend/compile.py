@@ -110,6 +110,11 @@ def inner(function: Function) -> Function:
     return cast(Function, _dispatcher(function, **INNER_OPTIONS))
 
 
+def inlined(function: Function) -> Function:
+    """The same for a part of one other function, into which it is copied: that saves a compilation of its own."""
+    return cast(Function, numba.njit(inline="always", **INNER_OPTIONS)(function))
+
+
 def reordered(function: Function) -> Function:
     """The same for a sum whose order the compiler may choose. The order is fixed for one processor."""
     return cast(Function, _dispatcher(function, **INNER_OPTIONS | {"fastmath": {"contract", "reassoc"}}))

@@ -17,7 +17,7 @@ from npae.kernels.arrays import Array
 from npae.kernels.numba_backend.activations import rectify_backward_loop, rectify_loop
 from npae.kernels.numba_backend.products import product_loop
 from npae.kernels.numba_backend.recording import Call, address, rewrites
-from npae.kernels.numba_backend.tile import LEAKY, MASK, RELU
+from npae.kernels.numba_backend.rectify import LEAKY, MASK, RELU
 
 
 def with_epilogues(calls: list[Call], results: list[Array]) -> list[Call]:

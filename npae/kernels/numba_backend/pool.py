@@ -128,20 +128,16 @@ def run_job(pool: int, body: int, closure: int, tasks: int, cycles: int) -> None
 
 
 @outer
-def _look(pool: int, times: int) -> int:
-    """Look `times` times for a task and for a caller at work, as an idle worker does."""
-    found = 0
-    for _ in range(times):
-        tasks = load(pool + TASKS)
-        found += (tasks >> HALF < tasks & ((1 << HALF) - 1)) + load(pool + BUSY)
+def work(pool: int, looks: int) -> None:
+    """The loop of a worker: take a slot, if one is free, and run tasks until the pool stops.
+
+    With `looks`, it only looks that often for a task and for a caller at work, as an idle worker does, and returns.
+    """
+    for _ in range(looks):
+        load(pool + TASKS)
+        load(pool + BUSY)
         pause()
-    return found
-
-
-@outer
-def work(pool: int) -> None:
-    """The loop of a worker: take a slot, if one is free, and run tasks until the pool stops."""
-    if pool == 0:
+    if looks:
         return
     lock = new_lock()
     if lock == 0:
@@ -208,11 +204,10 @@ class ThreadPool:
 
     def start(self) -> None:
         """Start the workers. It may run again after an interrupt: a worker that finds no free slot ends."""
-        work(0)  # compiles `work` once, before the threads would compile it at the same time
         self._words[LOOKS // 8] = max(1, int(IDLE_SECONDS / self._seconds_per_look()))
         try:
             for _ in range(self.threads - 1):
-                worker = threading.Thread(target=work, args=(self.address,), name="npae", daemon=True)
+                worker = threading.Thread(target=work, args=(self.address, 0), name="npae", daemon=True)
                 self._workers.append(worker)
                 worker.start()
             self.started = True
@@ -225,9 +220,9 @@ class ThreadPool:
         measured = []
         for _ in range(5):
             began = time.perf_counter()
-            _look(self.address, times)
+            work(self.address, times)
             measured.append((time.perf_counter() - began) / times)
-        return min(measured[1:])  # the first call compiles
+        return min(measured[1:])  # the first call compiles `work`, once, before the threads would at the same time
 
     def sleeping(self) -> int:
         """How many workers sleep."""

@@ -35,6 +35,7 @@ import numpy as np
 from npae.kernels.arrays import Array, aligned
 from npae.kernels.numba_backend.compile import (
     CompiledLoop,
+    inlined,
     inner,
     integer,
     integers,
@@ -56,13 +57,14 @@ from npae.kernels.numba_backend.plans import (
 )
 from npae.kernels.numba_backend.pool import JOB_OVERHEAD
 from npae.kernels.numba_backend.recording import cancel_recording, run
+from npae.kernels.numba_backend.rectify import NONE, rectify_tile
 from npae.kernels.numba_backend.rows import row_loop
 from npae.kernels.numba_backend.scratch import scratch
-from npae.kernels.numba_backend.tile import NONE, SHAPE, parts_of_k, tile
+from npae.kernels.numba_backend.tile import SHAPE, parts_of_k, tile
 from npae.kernels.numba_backend.twins import twin
 
 
-@inner
+@inlined
 def _pack_a(a: Array, packing: int, k: int, first: int, last: int, depth: int, row_offsets: Array, packed: int) -> None:
     """Pack `depth` columns of a, from column k on, for the tiles first to last - 1: each tile into a slot."""
     size = a.itemsize
@@ -79,7 +81,7 @@ def _pack_a(a: Array, packing: int, k: int, first: int, last: int, depth: int, r
                 pack_transposed(a[0, 0], a_rows, a.strides[0], rows - v, depth, target + v * size, rows * size)
 
 
-@inner
+@inlined
 def _pack_b(b: Array, packing: int, k: int, j: int, columns: int, depth: int, packed: int) -> None:
     """Pack `depth` rows and `columns` columns of b, from b[k, j] on, into rows of NR numbers at address `packed`."""
     size = b.itemsize
@@ -147,11 +149,12 @@ def _product_task(
                     c.strides[0],
                     columns,
                     depth,
-                    epilogue if k + depth == K else NONE,
-                    y.ctypes.data + i * y.strides[0] + j * size,
-                    y.strides[0],
-                    slope,
                 )
+                if epilogue != NONE and k + depth == K:
+                    y_tile = y.ctypes.data + i * y.strides[0] + j * size
+                    rectify_tile(
+                        epilogue, slope, row_offsets[t + 1] - i, columns, target, c.strides[0], y_tile, y.strides[0]
+                    )
 
 
 @CompiledLoop(

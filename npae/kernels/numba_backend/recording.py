@@ -149,11 +149,12 @@ def run(loop: CompiledLoop, dtype: Any, *arguments: Any, made: Array | None = No
 
     `made` is an array that the kernel has allocated for its result. Nobody else has seen it yet.
     """
+    compiled = loop[dtype]  # before the pool starts, since a damaged cache is noticed here
     if not pool.started:
         pool.start()
     if _current.reference is not None and (recording := _current.reference()) is not None:
         recording.add(Call(loop, dtype, arguments, made))
-    loop[dtype](_not_recording, *arguments)
+    compiled(_not_recording, *arguments)
 
 
 def cancel_recording() -> None:

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from npae.kernels.arrays import Array
 from npae.kernels.numba_backend.compile import CompiledLoop, inner, matrix, matrix_out, vector
 from npae.kernels.numba_backend.parallel import parallel_for
-from npae.kernels.numba_backend.tile import I64, NONE, SHAPE, emit_tile, parts_of_k
+from npae.kernels.numba_backend.tile import I64, SHAPE, emit_tile, parts_of_k
 
 VECTORS = 8
 
@@ -27,7 +27,7 @@ def _row_tile(typing_context, kind, a, b, b_row, start, c, columns, depth):
         _, a, b, b_row, start, c, columns, depth = arguments
         real, zero = ir.FloatType() if kind == types.float32 else ir.DoubleType(), I64(0)
         shape = SHAPE._replace(vectors=VECTORS)
-        rest = [a, zero, b, b_row, start, zero, c, zero, columns, depth, I64(NONE), zero, zero, real(0)]
+        rest = [a, zero, b, b_row, start, zero, c, zero, columns, depth]
         lanes = VECTORS * SHAPE.bytes // (kind.bitwidth // 8)
         with builder.if_else(builder.icmp_signed("<", columns, I64(lanes))) as (partial, full):
             for branch, to_full_width in ((partial, False), (full, True)):

@@ -20,8 +20,8 @@ of registers (`shape_for`). At the right edge of c, masks keep the tile from loa
 mask costs an instruction a vector, and a masked store takes several cycles on some processors: so only the stores of
 the last columns have one, and the loop over k has none. Hence b must be readable to the tile's full width.
 
-`packing.py` brings a and b into the order in which a tile reads them, so that both addresses grow by a constant. Four
-steps are written out between two branches. While the loop runs, the lines of c come into the cache (`prefetch`), so
+`packing.py` brings a and b into the order in which a tile reads them, so that both addresses grow by a constant. In the
+highest tile four steps are written out between two branches. While the loop runs, the lines of c come into the cache (`prefetch`), so
 that the sums need not wait for them at its end.
 
 For the smallest of tiles, one row of one vector of two floats, the loop over the last few k is:
@@ -66,7 +66,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from npae.kernels.arrays import LINE
-from npae.kernels.numba_backend.compile import inner
+from npae.kernels.numba_backend.compile import inlined
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -79,7 +79,7 @@ class Shape(NamedTuple):
     heights: tuple[int, ...]
 
 
-@inner
+@inlined
 def parts_of_k(K: int) -> int:
     """Into how many steps of k at a time K is cut: equal parts of at most KC, in multiples of 16."""
     parts = (K + KC - 1) // KC
@@ -201,9 +201,7 @@ class Emitter:
 
 KC = 320  # steps of k at a time, at most: a multiple of the lanes of every vector, since squares are transposed
 UNROLLED = 4  # steps of k between two branches
-NONE, RELU, LEAKY, MASK = range(4)  # epilogues
 ARGUMENTS = ("a", "a.row", "b", "b.row", "start", "start.row", "c", "c.row", "columns", "depth")
-EPILOGUE_ARGUMENTS = ("epilogue", "y", "y.row", "slope")
 
 
 def emit_tile(
@@ -211,31 +209,24 @@ def emit_tile(
 ) -> Any:
     """Add to `module` the function that computes one tile of `rows` rows, and return it:
 
-        c[i, j] = f(start[i, j] + sum_k a[i, k] b[k, j])        i < rows, j < columns, k < depth
+        c[i, j] = start[i, j] + sum_k a[i, k] b[k, j]        i < rows, j < columns, k < depth
 
     The sum begins at zero and is then added to `start`. If `start` is the sum over earlier k, this keeps the digits of
-    the new sum, however many k came before. The epilogue f is applied as soon as the
-    tile is stored, while it is in the first-level cache:
+    the new sum, however many k came before.
 
-        NONE    f(s) = s
-        RELU    f(s) = max(s, 0)
-        LEAKY   f(s) = s where s > 0, else slope · s
-        MASK    f(s) = s where y[i, j] > 0, else slope · s      the derivative of both: y is their output
-
-    The arguments are addresses, and strides in bytes. The elements of a row of b, start, c and y are contiguous. Rows
+    The arguments are addresses, and strides in bytes. The elements of a row of b, start and c are contiguous. Rows
     of b are read to the tile's full width, also beyond `columns`. If a is packed, its columns follow each other, and
     `a.row` is not used. Else its rows are contiguous, `a.row` apart.
     """
     name = f"npae_tile_{real}_{rows}_{shape.vectors}_{packed}_{b_to_full_width}"
     if name in module.globals:
         return module.globals[name]
-    arguments = [*[I64] * (len(ARGUMENTS) + len(EPILOGUE_ARGUMENTS) - 1), real]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    for argument, label in zip(function.args, (*ARGUMENTS, *EPILOGUE_ARGUMENTS), strict=True):
+    for argument, label in zip(function.args, ARGUMENTS, strict=True):
         argument.name = label
-    a, a_row, b, b_row, start, start_row, c, c_row, columns, depth, epilogue, y, y_row, slope = function.args
+    a, a_row, b, b_row, start, start_row, c, c_row, columns, depth = function.args
     builder = ir.IRBuilder(function.append_basic_block("before"))
     emit = Emitter(builder, real, shape)
     size = I64(emit.size)
@@ -245,7 +236,8 @@ def emit_tile(
 
     b_loads = emit if b_to_full_width else Emitter(builder, real, shape, columns)
     carried = [a, b, depth, *[ir.Constant(emit.vector, None)] * (rows * shape.vectors)]
-    for steps, label in ((UNROLLED, "unrolled"), (1, "loop")):
+    unrolled = [(UNROLLED, "unrolled")] if packed and rows == shape.heights[0] else []
+    for steps, label in (*unrolled, (1, "loop")):
         carried = _emit_loop(b_loads, rows, steps, label, carried, a_row, a_column, b_row)
     totals = carried[3:]
 
@@ -258,9 +250,6 @@ def emit_tile(
                     total = totals[i * shape.vectors : (i + 1) * shape.vectors]
                     row = [builder.fadd(f, t, name="sum") for f, t in zip(first, total, strict=True)]
                     edge.store(row, edge.step(c, c_row, i))
-                for code in (RELU, LEAKY, MASK):
-                    with builder.if_then(builder.icmp_signed("==", epilogue, I64(code))):
-                        _emit_epilogue(edge, code, rows, c, c_row, y, y_row, slope)
     builder.ret_void()
     return function
 
@@ -300,35 +289,8 @@ def _emit_loop(
     return phis
 
 
-def _emit_epilogue(edge: Emitter, code: int, rows: int, c: Any, c_row: Any, y: Any, y_row: Any, slope: Any) -> None:
-    """Emit a loop over the rows of c, which has just been stored and is in the first-level cache: c = f(c)."""
-    builder, zero, before = edge.builder, ir.Constant(edge.vector, None), edge.builder.block
-    slope, one = edge.broadcast(slope), ir.Constant(edge.vector, [1.0] * edge.lanes)
-    loop, after = (builder.function.append_basic_block(f"epilogue.{code}{end}") for end in ("", ".after"))
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    i, c_at, y_at = phis = [builder.phi(I64) for _ in range(3)]
-    row = edge.load(c_at, "c")
-    if code == RELU:  # NaN stays NaN
-        row = [builder.select(builder.fcmp_ordered("<", s, zero), zero, s) for s in row]
-    elif code == LEAKY:
-        row = [builder.select(builder.fcmp_ordered(">", s, zero), s, builder.fmul(slope, s)) for s in row]
-    else:
-        factors = [builder.select(builder.fcmp_ordered(">", v, zero), one, slope) for v in edge.load(y_at, "y")]
-        row = [builder.fmul(s, factor) for s, factor in zip(row, factors, strict=True)]
-    edge.store(row, c_at)
-    for phi, first, stride in zip(phis, (I64(0), c, y), (I64(1), c_row, y_row), strict=True):
-        phi.add_incoming(first, before)
-        phi.add_incoming(builder.add(phi, stride), loop)
-    builder.cbranch(builder.icmp_signed("<", i.incomings[1][0], I64(rows)), loop, after)
-    builder.position_at_end(after)
-
-
 @intrinsic
-def tile(
-    typing_context, kind, rows, packed, a, a_row, b, b_row, start, start_row, c, c_row, columns, depth,
-    epilogue, y, y_row, slope,
-):  # fmt: skip
+def tile(typing_context, kind, rows, packed, a, a_row, b, b_row, start, start_row, c, c_row, columns, depth):
     """Compute one tile of `rows` rows (see `emit_tile`). `kind` is any number of the arrays' dtype."""
 
     def emit(context, builder, signature, arguments):
@@ -346,4 +308,4 @@ def tile(
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(kind, *[types.intp] * 15, kind), emit
+    return types.void(kind, *[types.intp] * 12), emit
