@@ -1,11 +1,10 @@
 """From three plain loops to most of the machine's speed: the matrix product c = a b, one idea on each rung.
 
-A product of n x n matrices takes 2 n³ operations on only 3 n² numbers, so it uses each number many times. A program is
-fast if the number is near at each use: in a cache or, best of all, in a register.
+A product of n x n matrices takes 2 n³ operations on only 3 n² numbers. A program is fast if a number is near whenever
+it is used: in a cache or, best of all, in a register.
 
 Run it: about 15 seconds. It checks each rung against NumPy, times it, and draws `figures/08_matmul_ladder.png`: the
-rungs under the roof, the machine's limit (peak.py). Read beside it: tile.py, then packing.py and products.py, in
-npae/kernels/numba_backend.
+rungs under the roof, the machine's limit. Read beside it: tile.py and packing.py in npae/kernels/numba_backend.
 Now try n = 1024: `naive` falls to a third of its speed or less, because a column of b competes for few cache lines.
 Now try HIGH = 1: every row of c loads all of b again, and `blocked` is hardly faster than `reordered`.
 """
@@ -20,15 +19,10 @@ from npae.layers import matmul
 
 try:
     from numba import njit, prange
-
-    from npae.kernels.numba_backend.plans import IN_PLACE, plan_tiles
-    from npae.kernels.numba_backend.products import product_loop
-    from npae.kernels.numba_backend.recording import run
-    from npae.kernels.numba_backend.rectify import NONE
 except ImportError:
     sys.exit('this demo needs numba: pip install "npae[demos]"')
 sys.path.append(str(Path(__file__).parent))
-from peak import climb
+from peak import climb, register_tile
 
 FIGURE = Path(__file__).parent / "figures" / "08_matmul_ladder.png"
 BAR = 10  # the least ratio of the last rung's speed to the first's
@@ -66,17 +60,6 @@ def blocks(a, b, c):
                         c_i[j] += a[i, k] * b0[j] + a[i, k + 1] * b1[j] + a[i, k + 2] * b2[j] + a[i, k + 3] * b3[j]
 
 
-def register_tile(a, b, c):
-    """A tile of c stays in registers for all k; a and b are read where they lie, a page of memory for each row."""
-    plan = plan_tiles(*c.shape, len(b), c.itemsize, True, True)._replace(packing_a=IN_PLACE, packing_b=IN_PLACE)
-    run(product_loop, c.dtype, a, b, np.zeros(len(c), c.dtype), c, *plan, NONE, c, 0.0)
-
-
-def packed(a, b, c):
-    """Each task copies its part of a and b into the order in which the tiles read them, and starts from there."""
-    matmul(a, b, out=c)
-
-
 def main(path=FIGURE, n=800):
     npae.use_backend("numba")
     cores = npae.backend_info()["threads"]
@@ -86,7 +69,7 @@ def main(path=FIGURE, n=800):
         "blocked": (njit(fastmath={"contract"})(blocks), 1, n / HIGH + 2),  # all of b for every block of rows
         "parallel": (njit(fastmath={"contract"}, parallel=True)(blocks), cores, n / HIGH + 2),  # cores share the prange
         "register tile": (register_tile, cores, n / 160 + 2),  # c for every 320 k
-        "packed": (packed, cores, n / 160 + 2),
+        "packed": (matmul, cores, n / 160 + 2),  # a and b copied into the order in which the tiles read them
     }
     first, *_, last = climb(path, rungs, n, cores)
     print(f"the last rung is {last / first:.0f} times as fast as naive loops (must be at least {BAR})")

@@ -18,6 +18,10 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from npae import plots
+from npae.kernels.numba_backend.plans import IN_PLACE, plan_tiles
+from npae.kernels.numba_backend.products import product_loop
+from npae.kernels.numba_backend.recording import run
+from npae.kernels.numba_backend.rectify import NONE
 from npae.kernels.numba_backend.tile import SHAPE
 
 LANES = SHAPE.bytes // 4  # floats in a vector
@@ -84,6 +88,12 @@ def bandwidth(size, threads):
             np.copyto(y[thread], x[thread])
 
     return 2 * x.nbytes * times / fastest(copy, threads) / 1e9
+
+
+def register_tile(a, b, c):
+    """c = a b by npae's register tile, which reads a and b where they lie: another page of memory for each row."""
+    plan = plan_tiles(*c.shape, len(b), c.itemsize, True, True)._replace(packing_a=IN_PLACE, packing_b=IN_PLACE)
+    run(product_loop, c.dtype, a, b, np.zeros(len(c), c.dtype), c, *plan, NONE, c, 0.0)
 
 
 def climb(path, rungs, n, threads):

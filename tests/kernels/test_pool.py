@@ -315,3 +315,21 @@ def test_the_calling_thread_still_computes_with_denormal_numbers_afterwards():
     for rows in (tiny[:1, :10], tiny):
         twins()["sigmoid"](rows)
         assert (tiny / 4 * 4 == tiny).all()
+
+
+# --- caches --------------------------------------------------------------------------------------------------
+
+
+def test_cache_sizes_are_read_by_level(tmp_path):
+    from npae.kernels.numba_backend.caches import _size_of_level, second_level_cache
+
+    for i, (level, size) in enumerate([("1", "48K"), ("1", "32K"), ("2", "2048K"), ("3", "107520K")]):
+        (tmp_path / f"index{i}").mkdir()
+        (tmp_path / f"index{i}" / "level").write_text(f"{level}\n")
+        (tmp_path / f"index{i}" / "size").write_text(f"{size}\n")
+    assert _size_of_level(2, tmp_path) == 2 << 20
+    assert _size_of_level(4, tmp_path) == 0
+    assert _size_of_level(2, tmp_path / "missing") == 0
+    (tmp_path / "index2" / "size").write_text("unknown")
+    assert _size_of_level(2, tmp_path) == 0
+    assert npae.backend_info()["second_level_cache"] == second_level_cache() >= 1 << 16

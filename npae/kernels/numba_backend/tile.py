@@ -21,8 +21,8 @@ mask costs an instruction a vector, and a masked store takes several cycles on s
 the last columns have one, and the loop over k has none. Hence b must be readable to the tile's full width.
 
 `packing.py` brings a and b into the order in which a tile reads them, so that both addresses grow by a constant. In the
-highest tile four steps are written out between two branches. While the loop runs, the lines of c come into the cache (`prefetch`), so
-that the sums need not wait for them at its end.
+highest tile four steps are written out between two branches. While the loop runs, the lines of c come into the cache
+(`prefetch`), so that the sums need not wait for them at its end.
 
 For the smallest of tiles, one row of one vector of two floats, the loop over the last few k is:
 
