@@ -1,7 +1,6 @@
 """From three plain loops to most of the machine's speed: the matrix product c = a b, one idea on each rung.
 
-A product of n x n matrices takes 2 n³ operations on only 3 n² numbers. A program is fast if a number is near whenever
-it is used: in a cache or, best of all, in a register.
+A product of n x n matrices uses each number n times. It is fast if the number is in a cache then, or in a register.
 
 Run it: about 15 seconds. It checks each rung against NumPy, times it, and draws `figures/08_matmul_ladder.png`: the
 rungs under the roof, the machine's limit. Read beside it: tile.py and packing.py in npae/kernels/numba_backend.

@@ -1,10 +1,9 @@
 """Epilogues: a rectifier that follows a product becomes a part of the product's store.
 
 A Dense layer writes c = x W + b, and a ReLU after it reads c and writes max(c, 0). On the way back a product writes
-c = grad_y Wᵀ, and the ReLU multiplies it by its derivative, 1 or 0. The tile of a product has each number of c in a
-register before it stores it, and can apply the rectifier there: the result is the same to the bit, and two passes
-through memory are saved. This is possible if nobody else reads c, which only a recording can tell, since it knows all
-kernels of a step.
+c = grad_y Wᵀ, and the ReLU multiplies it by its derivative, 1 or 0. A product can do this for each tile that it has
+just stored (`rectify.py`): the result is the same to the bit, and a pass through memory and a job are saved. This is
+possible if nobody else reads c, which only a recording can tell, since it knows all kernels of a step.
 """
 
 from __future__ import annotations

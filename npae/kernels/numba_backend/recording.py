@@ -88,6 +88,7 @@ class Recording:
             first = address(a)
             places = np.flatnonzero((words >= first) & (words < first + a.nbytes))
             self._places.append((places, words[places] - first))
+        self._addresses = [address(a) for a in (*arrays, *results[:1])]
 
     def fits(self, arrays: Sequence[Array], out: Array | None) -> bool:
         """Whether a replay can read these arrays and write its first result to `out`."""
@@ -105,10 +106,14 @@ class Recording:
         """Compute the arrays of `recomputed` again, in order, and then run all jobs on these arrays."""
         for values, compute in self.recomputed:
             values[...] = compute()
-        if self._places:
-            outputs = [a for a in (self._output if out is None else out,) if a is not None]
-            for a, (places, offsets) in zip((*arrays, *outputs), self._places, strict=True):
-                self._memory[places] = offsets + address(a)
+        outputs = [a for a in (self._output if out is None else out,) if a is not None]
+        for i, a in enumerate((*arrays, *outputs)):
+            first = address(a)
+            if first != self._addresses[i]:
+                self._addresses[i] = 0  # unknown, should an interrupt come here
+                places, offsets = self._places[i]
+                self._memory[places] = offsets + first
+                self._addresses[i] = first
         replay(self._address)
 
 
