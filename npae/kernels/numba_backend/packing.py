@@ -1,10 +1,11 @@
 """Packing: rows and columns of a and b, copied side by side in the order in which tiles read them.
 
-pack_row       copies a row of b for one panel: NR numbers
-pack_column    copies a column of a for one tile, at most MR numbers, if a lies in columns
-pack_transposed transposes a square of vectors in registers, for a b in columns or an a in rows
+pack_rows         copies rows of b for one panel, NR numbers each, if b lies in rows
+pack_columns      copies columns of a for one tile, at most MR numbers each, if a lies in columns
+pack_transposed   transposes squares of vectors in registers, for a b in columns or an a in rows
 
-A vector is stored in full, also where fewer numbers are wanted. The next store, further on, overwrites the rest.
+A vector is stored in full, also where fewer numbers are wanted. The next store, further on, overwrites the rest. A
+masked store would do without this, but takes several cycles on some processors.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from npae.kernels.numba_backend.tile import HEIGHTS, I32, I64, SHAPE, Emitter, S
 
 @intrinsic
 def pack_rows(typing_context, kind, b, b_row, width, count, c, c_row):
-    """Copy `count` rows of `width` numbers, at most NR; pad each with zeros to the width of a tile."""
+    """Copy `count` rows of `width` numbers, at most NR; anything may follow each, up to the width of a tile."""
     return _copies(kind, SHAPE.vectors)
 
 
 @intrinsic
 def pack_columns(typing_context, kind, a, a_column, width, count, c, c_column):
-    """Copy `count` columns of `width` numbers, at most MR; zeros follow each up to the end of a vector."""
+    """Copy `count` columns of `width` numbers, at most MR; anything may follow each, up to the end of a vector."""
     return _copies(kind, -(-HEIGHTS[0] * kind.bitwidth // 8 // SHAPE.bytes))
 
 
