@@ -3,7 +3,7 @@
 A product of n x n matrices uses each number n times. It is fast if the number is in a cache then, or in a register.
 
 Run it: about 15 seconds. It checks each rung against NumPy, times it, and draws `figures/08_matmul_ladder.png`: the
-rungs under the roof, the machine's limit. Read beside it: tile.py and packing.py in npae/kernels/numba_backend.
+rungs under the machine's limit. Read beside it: npae/kernels/numba_backend/tile.py and its neighbours.
 Now try n = 1024: `naive` falls to a third of its speed or less, because a column of b competes for few cache lines.
 Now try HIGH = 1: every row of c loads all of b again, and `blocked` is hardly faster than `reordered`.
 """

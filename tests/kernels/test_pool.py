@@ -332,4 +332,4 @@ def test_cache_sizes_are_read_by_level(tmp_path):
     assert _size_of_level(2, tmp_path / "missing") == 0
     (tmp_path / "index2" / "size").write_text("unknown")
     assert _size_of_level(2, tmp_path) == 0
-    assert npae.backend_info()["second_level_cache"] == second_level_cache() >= 1 << 16
+    assert npae.backend_info()["l2_bytes"] == second_level_cache() >= 1 << 16

@@ -59,7 +59,7 @@ def describe() -> dict[str, Any]:
         "processor": processor,
         "vector_bytes": shape.bytes,
         "tile": f"{shape.heights[0]} x {shape.vectors} vectors",
-        "second_level_cache": second_level_cache(),
+        "l2_bytes": second_level_cache(),
     }
 
 
