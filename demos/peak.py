@@ -166,7 +166,8 @@ def draw(path, rungs, n, highest, slopes):
         bars.text(rate + side * 0.02 * highest, row, number, va="center", ha=align, color=ink, fontsize=9)
         if moved is not None:
             at = n / (2 * moved), rate
-            place, align = ((-8, 0), "right") if name == "parallel" else ((8, -7), "left")  # near "blocked" at times
+            places = {"parallel": ((-8, 0), "right"), "packed": ((8, 7), "left")}  # near another rung
+            place, align = places.get(name, ((8, -7), "left"))
             roof.plot(*at, "o", color=colour, markersize=7)
             white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
             roof.annotate(name, at, place, textcoords="offset points", va="center", ha=align, fontsize=9, bbox=white)
