@@ -166,7 +166,7 @@ def draw(path, rungs, n, highest, slopes):
         bars.text(rate + side * 0.02 * highest, row, number, va="center", ha=align, color=ink, fontsize=9)
         if moved is not None:
             at = n / (2 * moved), rate
-            places = {"parallel": ((-8, 0), "right"), "packed": ((8, 7), "left")}  # near another rung
+            places = {"parallel": ((-8, 0), "right"), "packed": ((8, 10), "left")}  # near another rung
             place, align = places.get(name, ((8, -7), "left"))
             roof.plot(*at, "o", color=colour, markersize=7)
             white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
