@@ -191,9 +191,8 @@ def all_finite(a: Array) -> Array:
 
 def _all_finite_now(a: Array) -> bool:
     """The same without a compiled kernel, which would be loaded just for this."""
-    if a.size < _SMALL and a.dtype.kind == "f":  # a larger sum of squares would wake the threads of NumPy's BLAS
-        return math.isfinite(np.vdot(a, a)) or bool(np.isfinite(a).all())
-    return bool(np.isfinite(a).all())
+    small = a.size < _SMALL and a.dtype.kind == "f"  # a larger sum of squares would wake the threads of NumPy's BLAS
+    return (small and math.isfinite(np.vdot(a, a))) or bool(np.isfinite(a).all())
 
 
 def as_pair(a: ArrayLike, b: ArrayLike, caller: str) -> tuple[Array, Array]:

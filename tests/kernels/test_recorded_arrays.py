@@ -86,6 +86,19 @@ def test_arrays_that_share_memory_are_computed_in_full():
     np.testing.assert_array_equal(x, expected)
 
 
+@needs_numba
+@pytest.mark.usefixtures("numba")
+def test_a_replay_does_not_write_into_a_read_only_array():
+    x, out = np.random.default_rng(0).standard_normal((2, 10, 20))
+    replay = recorded(Step(relu))
+    for _ in range(3):
+        replay(x)
+    before, out.flags.writeable = out.copy(), False
+    with pytest.raises(ValueError, match="read-only"):
+        replay(x, out=out)
+    np.testing.assert_array_equal(out, before)
+
+
 @pytest.mark.usefixtures("backend")
 def test_a_recorded_function_writes_its_first_result_into_out():
     x = np.random.default_rng(0).standard_normal((5, 4))

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from npae.kernels.numba_backend.tile import HEIGHTS, I32, I64, SHAPE, Emitter, Shape
+from npae.kernels.numba_backend.tile import HEIGHTS, I32, I64, SHAPE, Emitter, Shape, new_function
 
 
 @intrinsic
@@ -52,9 +52,7 @@ def emit_copies(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
     name = f"npae_copies_{real}_{shape.vectors}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, [I64] * 6)
     a, a_stride, width, count, c, c_stride = function.args
     builder = ir.IRBuilder(function.append_basic_block("before"))
     masked, whole = Emitter(builder, real, shape, width), Emitter(builder, real, shape)
@@ -102,9 +100,7 @@ def emit_transposed(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
     name = f"npae_transposed_{real}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, [I64] * 6)
     a, a_row, rows, columns, c, c_row = function.args
     builder = ir.IRBuilder(function.append_basic_block("before"))
     one_vector = Shape(shape.bytes, 1, ())

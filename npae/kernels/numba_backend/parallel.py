@@ -4,8 +4,8 @@
 
 Each compiled loop receives the address of a context, which says where its jobs go:
 
-    POOL    the address of the pool that runs them, or 0 if they are only recorded
-    END     the address of the next job, or 0 if they are not recorded
+    POOL    the address of the pool that runs them
+    END     where to write the next job, which is then only recorded; 0 if jobs are run at once
     ...     the recorded jobs
 """
 

@@ -1,8 +1,9 @@
 """Plans for products: which tiles cover c, which of them make a task, and which factors are packed.
 
 A plan follows from shapes, strides and dtype alone, and is kept for the next product of the same kind. It is the one
-that takes the fewest cycles by a simple model: a step of k takes a cycle for each vector of the tile, packing some more
-for each tile and panel, and each task and each job begins with a fixed number.
+that takes the fewest cycles by a simple model. The unit is one fused multiply-add of vectors, of which many cores begin
+two in a cycle: a step of k takes one for each vector of the tile, and packing some more for each tile and panel. Each
+task and each job begins with a fixed number.
 """
 
 from __future__ import annotations

@@ -99,6 +99,7 @@ class Recording:
             [_layout(a) for a in arrays] == self._layouts
             and (out is None or (self._output is not None and _layout(out) == _layout(self._output)))
             and all(a.flags.c_contiguous and a.flags.aligned for a in moved)
+            and (out is None or out.flags.writeable)
             and not _overlap(moved)
         )
 

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from npae.kernels.numba_backend.tile import I64, SHAPE, Emitter, Shape
+from npae.kernels.numba_backend.tile import I64, SHAPE, Emitter, Shape, new_function
 
 NONE, RELU, LEAKY, MASK = range(4)
 
@@ -39,9 +39,7 @@ def emit_rectify(module: ir.Module, real: ir.Type, shape: Shape) -> Any:
     name = f"npae_rectify_{real}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64, real, *[I64] * 6]), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, [I64, real, *[I64] * 6])
     epilogue, slope, rows, columns, c, c_row, y, y_row = function.args
     builder = ir.IRBuilder(function.append_basic_block())
     whole = Emitter(builder, real, shape)

@@ -79,13 +79,6 @@ class Shape(NamedTuple):
     heights: tuple[int, ...]
 
 
-@inlined
-def parts_of_k(K: int) -> int:
-    """Into how many steps of k at a time K is cut: equal parts of at most KC, in multiples of 16."""
-    parts = (K + KC - 1) // KC
-    return ((K + parts - 1) // parts + 15) // 16 * 16
-
-
 def shape_for(features: str) -> Shape:
     """The tile for a host with these features, as LLVM names them: "+avx2,+fma,-avx512f,...".
 
@@ -204,6 +197,21 @@ UNROLLED = 4  # steps of k between two branches
 ARGUMENTS = ("a", "a.row", "b", "b.row", "start", "start.row", "c", "c.row", "columns", "depth")
 
 
+@inlined
+def parts_of_k(K: int) -> int:
+    """The steps of k in each part into which K is cut: equal parts of at most KC, in multiples of 16."""
+    parts = (K + KC - 1) // KC
+    return ((K + parts - 1) // parts + 15) // 16 * 16
+
+
+def new_function(module: ir.Module, name: str, arguments: list[ir.Type]) -> ir.Function:
+    """A function without result in the module: internal, and called rather than copied, since it is large."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    return function
+
+
 def emit_tile(
     module: ir.Module, real: ir.Type, shape: Shape, rows: int, packed: bool, b_to_full_width: bool = True
 ) -> Any:
@@ -214,16 +222,14 @@ def emit_tile(
     The sum begins at zero and is then added to `start`. If `start` is the sum over earlier k, this keeps the digits of
     the new sum, however many k came before.
 
-    The arguments are addresses, and strides in bytes. The elements of a row of b, start and c are contiguous. Rows
-    of b are read to the tile's full width, also beyond `columns`. If a is packed, its columns follow each other, and
-    `a.row` is not used. Else its rows are contiguous, `a.row` apart.
+    The arguments are addresses, and strides in bytes. The elements of a row of b, start and c are contiguous. Rows of b
+    are read to the tile's full width, also beyond `columns`, unless `b_to_full_width` is False. If a is packed, its
+    columns follow each other, and `a.row` is not used. Else its rows are contiguous, `a.row` apart.
     """
     name = f"npae_tile_{real}_{rows}_{shape.vectors}_{packed}_{b_to_full_width}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(ARGUMENTS)), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, [I64] * len(ARGUMENTS))
     for argument, label in zip(function.args, ARGUMENTS, strict=True):
         argument.name = label
     a, a_row, b, b_row, start, start_row, c, c_row, columns, depth = function.args
