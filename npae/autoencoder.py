@@ -208,7 +208,7 @@ class AE(Estimator):
         not (n, d) finite numbers.
         """
         encoder: Sequential = self._learned("encoder_")
-        X = self._table(X, keep_memmap=True)
+        X = self._table(X, keep_memmap=True, finite=False)
         return predict_in_batches(encoder.forward, X, self._dtype, type(self).__name__, encoder)
 
     def decode(self, Z: ArrayLike) -> Array:
@@ -218,8 +218,10 @@ class AE(Estimator):
         """
         decoder: Sequential = self._learned("decoder_")
         caller, loss, dtype = type(self).__name__, self.loss_, self._dtype
-        Z = as_table(Z, caller, name="Z", width=self._n_features_out, dtype=dtype, keep_memmap=True)
-        return predict_in_batches(lambda z: loss.inverse_link(decoder.forward(z)), Z, dtype, caller, decoder, loss)
+        Z = as_table(Z, caller, name="Z", width=self._n_features_out, dtype=dtype, keep_memmap=True, finite=False)
+        return predict_in_batches(
+            lambda z: loss.inverse_link(decoder.forward(z)), Z, dtype, caller, decoder, loss, name="Z"
+        )
 
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X (n, d), in one pass.
@@ -227,7 +229,7 @@ class AE(Estimator):
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers.
         """
         network: Sequential = self._learned("network_")
-        X, loss = self._table(X, keep_memmap=True), self.loss_
+        X, loss = self._table(X, keep_memmap=True, finite=False), self.loss_
         return predict_in_batches(
             lambda x: loss.inverse_link(network.forward(x)), X, self._dtype, type(self).__name__, network, loss
         )

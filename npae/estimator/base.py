@@ -167,11 +167,11 @@ class Estimator:
         if names is not None:
             self.feature_names_in_ = names
 
-    def _table(self, X: ArrayLike, *, keep_memmap: bool = False) -> Array:
+    def _table(self, X: ArrayLike, *, keep_memmap: bool = False, finite: bool = True) -> Array:
         """X as a table in the model's dtype, with the names and the number of columns of fit (see `as_table`)."""
-        caller = type(self).__name__
+        caller, width = type(self).__name__, self.n_features_in_
         check_names(X, vars(self).get("feature_names_in_"), caller)
-        return as_table(X, caller, width=self.n_features_in_, dtype=self._dtype, keep_memmap=keep_memmap)
+        return as_table(X, caller, width=width, dtype=self._dtype, keep_memmap=keep_memmap, finite=finite)
 
     def _learned(self, attribute: str) -> Any:
         """A fitted attribute; RuntimeError before the first fit."""

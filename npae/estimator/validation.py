@@ -29,11 +29,13 @@ def as_table(
     width: int | None = None,
     dtype: DTypeLike | None = None,
     keep_memmap: bool = False,
+    finite: bool = True,
 ) -> Array:
     """`X` as a C-ordered (n, d) array of finite float32 or float64, without a copy if it is one.
 
     With dtype None, float32 and float64 are kept; other numbers become the smaller of the two that holds them. With
-    `keep_memmap` a memory map is checked block by block and returned without conversion.
+    `keep_memmap` a memory map is checked block by block and returned without conversion. With finite=False, NaN and
+    infinity pass: the caller looks for them.
 
     Raises TypeError if X is sparse or does not hold numbers; ValueError if X is complex, is not 2-D, does not have
     `width` columns, is empty, or holds NaN or infinity.
@@ -63,7 +65,8 @@ def as_table(
     if (raw.dtype != wanted or not raw.flags.c_contiguous) and not (keep_memmap and mapped(raw)):
         with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite and is refused below
             table = np.ascontiguousarray(raw, dtype=wanted)
-    _refuse_non_finite(table, wanted, caller, name)
+    if finite:
+        refuse_non_finite(table, wanted, caller, name)
     return table
 
 
@@ -112,7 +115,7 @@ def _as_float(value: Any) -> float:
     return float(value)
 
 
-def _refuse_non_finite(table: Array, dtype: np.dtype[Any], caller: str, name: str) -> None:
+def refuse_non_finite(table: Array, dtype: np.dtype[Any], caller: str, name: str) -> None:
     """Raise ValueError at the first number that is not finite in `dtype`."""
     rows = max(1, _NUMBERS_AT_A_TIME // table.shape[1])
     for start in range(0, len(table), rows):

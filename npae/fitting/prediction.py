@@ -1,54 +1,51 @@
 """A network or a loss over many rows, a block of rows at a time, so that memory stays small.
 
 Rows do not depend on each other: f(X) is f of the first rows, then f of the next. Blocks have the same shape, so the
-first ones are recorded and the next are replayed if all parts work in kernels alone. A replay reads a block where it
-lies and writes into the result. Only blocks of another dtype than the network's are copied, so a memory map is never
-converted as a whole.
+first ones are recorded and the others are replayed if all parts work in kernels alone. Each of them is read where it
+lies and written into the result. Only rows of another dtype than the network's are copied, a chunk of blocks at a time,
+so a memory map is never converted as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from npae.estimator.validation import all_finite, check_finite
+from npae.estimator.validation import all_finite, check_finite, refuse_non_finite
 from npae.fitting.recording import recordable
-from npae.kernels import recorded
-from npae.kernels.arrays import Array, aligned, written_to
+from npae.kernels import blockwise
+from npae.kernels.arrays import Array, aligned
 from npae.layers import Sequential
 from npae.losses import Loss
 
-BLOCK_ROWS = 256
+BLOCK_ROWS = 128
+CHUNK_ROWS, CHUNK_NUMBERS = 2**14, 2**21  # of a table at once, at most: then an interrupt can come through
 
 
 def predict_in_batches(
-    function: Callable[[Array], Array], X: Array, dtype: np.dtype[Any], caller: str, *parts: Any
+    function: Callable[[Array], Array], X: Array, dtype: np.dtype[Any], caller: str, *parts: Any, name: str = "X"
 ) -> Array:
-    """function(X) for a function of rows of that dtype, BLOCK_ROWS rows at a time. `parts` are what it is made of.
+    """function(X) for a function of rows of that dtype. `parts` are what it is made of.
 
-    Raises RuntimeError if a result is not finite.
+    Raises ValueError if X is not finite, RuntimeError if the result is not.
     """
     with np.errstate(over="ignore", invalid="ignore"):
+        if len(X) <= BLOCK_ROWS or not recordable(*parts):
+            refuse_non_finite(X, dtype, caller, name)
         if len(X) <= BLOCK_ROWS:
-            return check_finite(function(X if X.dtype == dtype else X.astype(dtype)), caller)
+            return check_finite(function(X.astype(dtype, copy=False)), caller)
 
-        def checked(x: Array) -> tuple[Array, Array]:
+        def checked(x: Array) -> tuple[Array, ...]:
             y = function(x)
-            return y, all_finite(y)  # while y is in a cache
+            return y, all_finite(x), all_finite(y)  # while they are in a cache
 
-        Y = np.empty(0)
-        predict = _recorded_if_possible(checked, *parts)
-        for rows, x in _blocks(dtype, X):
-            if rows.start == 0:
-                y, finite = predict(x)
-                Y = aligned((len(X), *y.shape[1:]), y.dtype)
-                Y[rows] = y
-            else:
-                _, finite = predict(x, out=Y[rows])
-            if not finite:
-                check_finite(Y[rows], caller)
+        Y, finite_x, finite_y = _in_blocks(checked, dtype, [X], *parts)
+        if not finite_x.all():
+            refuse_non_finite(X, dtype, caller, name)
+        if not finite_y.all():
+            check_finite(Y, caller)
     return Y
 
 
@@ -56,34 +53,46 @@ def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, wei
     """The mean loss of network(inputs) against `targets`; with `weight` (N,) of mean 1, the weighted mean."""
     tables = [inputs, *([] if targets is inputs else [targets]), *([] if weight is None else [weight[:, None]])]
 
-    def mean_loss(*block: Array) -> Array:
+    def mean_loss(*block: Array) -> tuple[Array]:
         x, t = block[0], block[0 if targets is inputs else 1]
-        return loss.value_and_gradient(network.forward(x), t, None if weight is None else block[-1].reshape(-1))[0]
+        w = None if weight is None else block[-1].reshape(-1)
+        return (np.asarray(loss.value_and_gradient(network.forward(x), t, w)[0]),)
 
-    evaluate_block = _recorded_if_possible(mean_loss, network, loss)
-    total = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        for _, *block in _blocks(network.dtype, *tables):
-            total += float(evaluate_block(*block)) * len(block[0])
-    return total / len(inputs)
+        (losses,) = _in_blocks(mean_loss, network.dtype, tables, network, loss)
+    rows = np.minimum(BLOCK_ROWS, len(inputs) - BLOCK_ROWS * np.arange(len(losses)))
+    return float(losses @ rows) / len(inputs)
 
 
-def _recorded_if_possible(function: Callable[..., Any], *parts: Any) -> Callable[..., Any]:
-    """A function (*arrays, out=None) that does what `function` does, and is replayed if all parts can be recorded."""
-    if recordable(*parts):
-        return recorded(function)
-    return lambda *arrays, out=None: written_to(out, function(*arrays))
+def _in_blocks(
+    step: Callable[..., tuple[Array, ...]], dtype: np.dtype[Any], tables: list[Array], *parts: Any
+) -> list[Array]:
+    """The results of step(*blocks) for all blocks of rows: a table of all rows for a table, else one item a block."""
+    n = len(tables[0])
+    last = (n - 1) // BLOCK_ROWS  # the number of the last block, which may be smaller: it shows what to expect
+    at_end = step(*(_converted(table[last * BLOCK_ROWS :], dtype) for table in tables))
+    results, by_block = [], []
+    for values in at_end:
+        is_table = values.ndim == 2
+        result = aligned((n if is_table else last + 1, *values.shape[is_table:]), values.dtype)
+        result[last * BLOCK_ROWS if is_table else last :] = values
+        results.append(result)
+        by_block.append(_split(result[: last * BLOCK_ROWS]) if is_table else result)
+    compute = blockwise(step, recordable(*parts))
+    numbers = BLOCK_ROWS * max(table.shape[1] for table in tables)  # in a block
+    at_once = min(CHUNK_ROWS // BLOCK_ROWS, max(1, CHUNK_NUMBERS // numbers))
+    for first in range(0, last, at_once):
+        blocks = slice(first, min(first + at_once, last))
+        rows = slice(blocks.start * BLOCK_ROWS, blocks.stop * BLOCK_ROWS)
+        compute([_split(_converted(table[rows], dtype)) for table in tables], [result[blocks] for result in by_block])
+    return results
 
 
-def _blocks(dtype: np.dtype[Any], *tables: Array) -> Iterator[tuple[Any, ...]]:
-    """(slice, *blocks) for each block of rows of the tables: a view of a table that has the dtype, else a copy."""
-    copies = [None if table.dtype == dtype else aligned((BLOCK_ROWS, table.shape[1]), dtype) for table in tables]
-    for first in range(0, len(tables[0]), BLOCK_ROWS):
-        rows = slice(first, first + BLOCK_ROWS)
-        blocks = [table[rows] for table in tables]
-        for i, copy in enumerate(copies):
-            if copy is not None:
-                copy = copy[: len(blocks[i])]
-                copy[...] = blocks[i]
-                blocks[i] = copy
-        yield (rows, *blocks)
+def _converted(rows: Array, dtype: np.dtype[Any]) -> Array:
+    """The rows in that dtype and in C order, without a copy if they are."""
+    return np.ascontiguousarray(rows, dtype)
+
+
+def _split(table: Array) -> Array:
+    """Rows in blocks: (blocks, BLOCK_ROWS, columns)."""
+    return table.reshape(-1, BLOCK_ROWS, table.shape[1])

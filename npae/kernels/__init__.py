@@ -20,17 +20,19 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from npae.kernels import numpy_backend
 from npae.kernels.arrays import Array
 
-__all__ = ["BACKENDS", "KERNELS", "backend_info", "backend_name", "kernel", "recomputed", "recorded", "use_backend"]
+__all__ = ["BACKENDS", "KERNELS", "backend_info", "backend_name", "blockwise"]
+__all__ += ["kernel", "recomputed", "recorded", "use_backend"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
+Blockwise: TypeAlias = Callable[[Sequence[Array], Sequence[Array]], None]
 
 BACKENDS = ("numpy", "numba")
 KERNELS: dict[str, Callable[..., Any]] = {}  # every kernel's body by name
@@ -45,7 +47,8 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, Any]: ...
     def after_fork(self) -> None: ...
-    def recorded(self, step: Callable[..., Result], unchanged: Callable[[], bool]) -> Callable[..., Result]: ...
+    def recorded(self, step: Callable[[], Result], unchanged: Callable[[], bool]) -> Callable[[], Result]: ...
+    def blockwise(self, step: Callable[..., tuple[Array, ...]], unchanged: Callable[[], bool]) -> Blockwise: ...
     def recomputed(self, compute: Callable[[], Sequence[Any] | Array]) -> Array: ...
     def cancel_recording(self) -> None: ...
 
@@ -94,16 +97,27 @@ def kernel(body: Function) -> Function:
     return cast(Function, wraps(body)(dispatch))
 
 
-def recorded(step: Callable[..., Result]) -> Callable[..., Result]:
-    """A function (*arrays, out=None) that does what step(*arrays) does, and writes the first result to `out`, if given.
+def recorded(step: Callable[[], Result]) -> Callable[[], Result]:
+    """A function that does what step() does. A compiled backend records calls until two agree, then replays.
 
-    A compiled backend records calls until two agree, then replays. step must do its work in kernels alone, on the
-    arrays that it gets and on others that are the same each time, and return the same arrays each time: one, or a
-    tuple. Numbers that Python computes for a kernel must come from `recomputed`. If the backend is switched meanwhile,
-    no two calls agree, or the arrays have other shapes, nothing is replayed: such a call is step(*arrays).
+    step must do its work in kernels alone, on arrays that are the same each time, and return the same arrays each time:
+    one, or a tuple. Numbers that Python computes for a kernel must come from `recomputed`. If the backend is switched
+    meanwhile, or no two calls agree, nothing is replayed: every call is step().
     """
     choice = _choice or _choose()
     return choice.backend.recorded(step, lambda: _choice is choice)
+
+
+def blockwise(step: Callable[..., tuple[Array, ...]], record: bool = True) -> Blockwise:
+    """A function (tables, results) with results[k][i] = step(*(table[i] for table in tables))[k] for each block i.
+
+    Tables and results are sequences of arrays whose first axis counts the blocks. If it may `record`, a compiled
+    backend records the step on the first blocks, and then runs several blocks at once. For that, step must work in
+    kernels alone, make its results anew, and carry nothing from one block to the next.
+    """
+    choice = _choice or _choose()
+    backend = choice.backend if record else numpy_backend
+    return backend.blockwise(step, lambda: _choice is choice)
 
 
 def recomputed(compute: Callable[[], Sequence[Any] | Array]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ RandomState: TypeAlias = "int | np.random.Generator | None"  # quoted: numpy.ran
 LINE = 64  # bytes of a cache line
 SMALL = 4096  # bytes: below this, alignment costs more than it saves
 
-__all__ = ["LINE", "Array", "ArrayLike", "RandomState", "aligned", "mapped", "written_to"]
+__all__ = ["LINE", "Array", "ArrayLike", "RandomState", "aligned", "mapped"]
 
 
 def aligned(shape: tuple[int, ...], dtype: DTypeLike, fill: float | None = None) -> Array:
@@ -24,23 +25,16 @@ def aligned(shape: tuple[int, ...], dtype: DTypeLike, fill: float | None = None)
 
     Then no vector register is loaded from two lines, and no two cores write to the same line.
     """
-    a = np.empty(shape, dtype)
-    if a.nbytes >= SMALL:
-        memory = np.empty(a.nbytes + LINE, np.uint8)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < SMALL:
+        a = np.empty(shape, dtype)
+    else:
+        memory = np.empty(size + LINE, np.uint8)
         first = -memory.__array_interface__["data"][0] % LINE
-        a = memory[first : first + a.nbytes].view(a.dtype).reshape(shape)
+        a = memory[first : first + size].view(dtype).reshape(shape)
     if fill is not None:
         a.fill(fill)
     return a
-
-
-def written_to(out: Array | None, result: Any) -> Any:
-    """The result, an array or a tuple that begins with one; with `out`, the array's numbers are in `out`."""
-    if out is None:
-        return result
-    first, *others = result if isinstance(result, tuple) else (result,)
-    out[...] = first
-    return (out, *others) if isinstance(result, tuple) else out
 
 
 def mapped(X: Any) -> bool:

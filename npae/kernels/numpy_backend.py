@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from npae.kernels.arrays import Array, written_to
+from npae.kernels.arrays import Array
 
 Result = TypeVar("Result")
 
@@ -23,8 +23,19 @@ def after_fork() -> None:
     pass
 
 
-def recorded(step: Callable[..., Result], unchanged: Callable[[], bool]) -> Callable[..., Result]:
-    return lambda *arrays, out=None: written_to(out, step(*arrays))
+def recorded(step: Callable[[], Result], unchanged: Callable[[], bool]) -> Callable[[], Result]:
+    return step
+
+
+def blockwise(
+    step: Callable[..., tuple[Array, ...]], unchanged: Callable[[], bool]
+) -> Callable[[Sequence[Array], Sequence[Array]], None]:
+    def compute(tables: Sequence[Array], results: Sequence[Array]) -> None:
+        for block in range(len(tables[0])):
+            for result, values in zip(results, step(*(table[block] for table in tables)), strict=True):
+                result[block] = values
+
+    return compute
 
 
 def recomputed(compute: Callable[[], Sequence[Any] | Array]) -> Array:

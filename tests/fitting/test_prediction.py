@@ -45,9 +45,9 @@ def test_a_score_over_many_rows_is_weighted_row_by_row():
     assert -ae.score(many, sample_weight=w) == pytest.approx(by_hand, rel=1e-12)
 
 
-@pytest.mark.parametrize("n", [1, 255, 256, 257, 512, 513])
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 256, 257, 520])
 def test_block_edges_neither_lose_nor_repeat_a_row(n):
-    assert prediction.BLOCK_ROWS == 256
+    assert prediction.BLOCK_ROWS == 128
     X, loss = table(n), npae.MSE()
     network = npae.Sequential(npae.Dense(6, 3, dtype=np.float64, rng=0), npae.Tanh(), npae.Dense(3, 6, dtype=float))
     by_row = np.vstack([network.forward(x[None]) for x in X])
@@ -203,6 +203,29 @@ def test_one_result_beyond_the_range_is_refused_in_any_block(row):
     for verb in (model.encode, model.reconstruct, model.score):
         with pytest.raises(RuntimeError, match=r"AE expected numbers within .*, got .*: scale the data"):
             verb(X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, 300, 599])
+def test_one_number_that_is_not_finite_is_refused_in_any_block(row, bad):
+    X = rng.random((600, 4), np.float32)
+    own = npae.Sequential(npae.Tanh(), Doubled())  # layers of one's own are not recorded
+    for model in (npae.AE(**QUICK), npae.AE(encoder=own, decoder=npae.Sequential(npae.Dense(4, 4)), epochs=1)):
+        model.fit(X)
+        for verb, name in ((model.encode, "X"), (model.reconstruct, "X"), (model.score, "X"), (model.decode, "Z")):
+            data = X.copy() if name == "X" else model.encode(X)
+            data[row, 1] = bad
+            with pytest.raises(ValueError, match=f"AE expected finite {name}, got {bad} at row {row}, column 1"):
+                verb(data)
+
+
+class Doubled(npae.Layer):
+    def forward(self, x):
+        assert np.isfinite(x).all()
+        return 2 * x
+
+    def backward(self, grad_y):
+        return 2 * grad_y
 
 
 def test_finite_results_with_an_infinite_sum_are_returned():

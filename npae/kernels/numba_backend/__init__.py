@@ -12,6 +12,7 @@
                                                     plans         how the work of a product is divided
 
     recording     a step noted once, and replayed
+    blocks        a step on one block of rows after the other, on all threads
     parallel      parallel loops, whose jobs are run or recorded
     pool          the threads
     atomics       atomic words and locks
@@ -28,12 +29,13 @@ import numba
 from llvmlite.binding import llvm_version_info
 
 from npae.kernels.numba_backend import activations, copies, epilogues, losses, noise, optimizers, products, sums, tile
+from npae.kernels.numba_backend.blocks import blockwise
 from npae.kernels.numba_backend.caches import second_level_cache
 from npae.kernels.numba_backend.pool import pool, threads
 from npae.kernels.numba_backend.recording import cancel_recording, recomputed, recorded
 from npae.kernels.numba_backend.twins import TWINS
 
-__all__ = ["TWINS", "after_fork", "cancel_recording", "describe", "name", "recomputed", "recorded"]
+__all__ = ["TWINS", "after_fork", "blockwise", "cancel_recording", "describe", "name", "recomputed", "recorded"]
 __all__ += [
     "activations",
     "copies",

@@ -18,12 +18,13 @@ from numba.core import cgutils
 from numba.core.compiler import Flags
 from numba.extending import intrinsic
 
-from npae.kernels.numba_backend.atomics import BODY_TYPE, WORD, flush_denormals, load, restore_mode, store
+from npae.kernels.numba_backend.atomics import BODY_TYPE, WORD, add, flush_denormals, load, restore_mode, store
 from npae.kernels.numba_backend.compile import inner, outer
-from npae.kernels.numba_backend.pool import give_back, pool, run_job, run_tasks, take_pool
+from npae.kernels.numba_backend.pool import JOB_OVERHEAD, give_back, pool, run_job, run_tasks, take_pool
 
 POOL, END, JOBS = 0, 8, 16  # offsets into a context
 BODY, TASKS, CYCLES, SIZE, CLOSURE = 0, 8, 16, 24, 32  # offsets into a recorded job
+PLACE, FIRST, STRIDE, MOVE = 0, 8, 16, 24  # offsets into a move, and its size
 
 NOT_RECORDING = np.array([pool.address, 0], np.intp)
 
@@ -44,18 +45,47 @@ def _run_or_record(context: int, body: int, closure: int, size: int, tasks: int,
     store(context + END, end + CLOSURE + size)
 
 
-@outer
-def replay(recording: int) -> None:
-    """Run all jobs of a recording. The pool is taken once for all of them, and no worker falls asleep meanwhile."""
-    pool, job, end = load(recording + POOL), recording + JOBS, load(recording + END)
-    mode = flush_denormals()
-    taken = take_pool(pool)
+@inner
+def _run_jobs(recording: int, pool: int, taken: bool) -> None:
+    """Run all jobs of a recording, with the workers if the pool is taken."""
+    job, end = recording + JOBS, load(recording + END)
     while job < end:
         run_tasks(pool, taken, load(job + BODY), job + CLOSURE, load(job + TASKS), load(job + CYCLES))
         job += CLOSURE + load(job + SIZE)
+
+
+@outer
+def replay(recording: int) -> None:
+    """Run all jobs of a recording. The pool is taken once for all of them, and no worker falls asleep meanwhile."""
+    pool, mode = load(recording + POOL), flush_denormals()
+    taken = take_pool(pool)
+    _run_jobs(recording, pool, taken)
     if taken:
         give_back(pool)
     restore_mode(mode)
+
+
+@inner
+def _replay_lane(lanes: int, size: int, moves: int, moves_end: int, next_block: int, blocks: int, lane: int) -> None:
+    """One task of `replay_blocks`: run the jobs of a lane for one block after the other, until none is left."""
+    recording = lanes + lane * size
+    block = add(next_block, 1)
+    while block < blocks:
+        for move in range(moves, moves_end, MOVE):
+            store(recording + load(move + PLACE), load(move + FIRST) + block * load(move + STRIDE))
+        _run_jobs(recording, 0, False)
+        block = add(next_block, 1)
+
+
+@outer
+def replay_blocks(
+    context: int, lanes: int, size: int, count: int, moves: int, moves_end: int, next_block: int, blocks: int
+) -> None:
+    """Run the jobs of `count` lanes, recordings of `size` bytes each, for the blocks from the word `next_block` on.
+
+    Before each block, the words of `moves` are set: in the lane at PLACE, to FIRST + block · STRIDE.
+    """
+    parallel_for(context, count, JOB_OVERHEAD, _replay_lane, (lanes, size, moves, moves_end, next_block, blocks))
 
 
 @intrinsic

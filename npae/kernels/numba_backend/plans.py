@@ -18,7 +18,7 @@ import numpy as np
 
 from npae.kernels.arrays import LINE, Array
 from npae.kernels.numba_backend.caches import second_level_cache
-from npae.kernels.numba_backend.pool import JOB_OVERHEAD, threads
+from npae.kernels.numba_backend.pool import JOB_OVERHEAD, pool
 from npae.kernels.numba_backend.tile import HEIGHTS, KC, SHAPE
 
 MR = HEIGHTS[0]  # rows of the highest tile; NR, its columns, depends on the dtype
@@ -60,6 +60,7 @@ def plan_product(
     a_strides: tuple[int, ...],
     b_strides: tuple[int, ...],
     dtype: Any,
+    threads: int = pool.threads,
 ) -> Plan | None:
     """The plan for operands of these shapes and strides; None if they are empty, or neither in rows nor in columns.
 
@@ -72,7 +73,7 @@ def plan_product(
     if 0 in (M, K, N) or not (a_in_rows or a_strides[0] == size) or not (b_in_rows or b_strides[0] == size):
         return None
     a_row_in_rows = M == 1 and a_in_rows and b_in_rows
-    tiles = None if a_row_in_rows else plan_tiles(M, N, K, size, a_in_rows, b_in_rows)
+    tiles = None if a_row_in_rows else plan_tiles(M, N, K, size, a_in_rows, b_in_rows, threads)
     return Plan((M, N), np.zeros(N, dtype), tiles)
 
 
@@ -82,10 +83,12 @@ def tiles_in_cache(size: int) -> int:
 
 
 @lru_cache(maxsize=1024)
-def plan_tiles(M: int, N: int, K: int, size: int, a_in_rows: bool, b_in_rows: bool) -> TilePlan:
+def plan_tiles(
+    M: int, N: int, K: int, size: int, a_in_rows: bool, b_in_rows: bool, threads: int = pool.threads
+) -> TilePlan:
     """The plan for c (M, N) in numbers of `size` bytes that takes the fewest cycles by the estimate of `_cycles`."""
     NR, MC = SHAPE.bytes // size * SHAPE.vectors, tiles_in_cache(size)
-    panels, most = -(-N // NR), max(MAX_TASKS, 4 * threads())
+    panels, most = -(-N // NR), max(MAX_TASKS, 4 * threads)
     widths = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
     best = _heights(M, MR), MC, panels  # if every other plan has too many tasks
     fewest = math.inf
@@ -94,7 +97,7 @@ def plan_tiles(M: int, N: int, K: int, size: int, a_in_rows: bool, b_in_rows: bo
         lengths = {-(-len(heights) // d) for d in range(-(-len(heights) // MC), len(heights) + 1)}
         for tiles, across in itertools.product(lengths, widths):
             if -(-len(heights) // tiles) * -(-panels // across) <= most:
-                cycles = _cycles(heights, panels, K, tiles, across)
+                cycles = _cycles(heights, panels, K, tiles, across, threads)
                 if cycles < fewest:
                     best, fewest = (heights, tiles, across), cycles
     heights, tiles, across = best
@@ -103,7 +106,7 @@ def plan_tiles(M: int, N: int, K: int, size: int, a_in_rows: bool, b_in_rows: bo
     return TilePlan(packing_a, packing_b, np.cumsum([0, *heights]), tiles, across)
 
 
-def _cycles(heights: list[int], panels: int, K: int, tiles: int, across: int) -> float:
+def _cycles(heights: list[int], panels: int, K: int, tiles: int, across: int, threads: int) -> float:
     """The time of all tasks of `tiles` by `across` panels, if each goes to the thread that is free first."""
     rows = [heights[i : i + tiles] for i in range(0, len(heights), tiles)]
     steps = [(sum(map(_step_cycles, row)) + PACK_B_CYCLES, PACK_A_CYCLES * len(row)) for row in rows]
@@ -111,7 +114,7 @@ def _cycles(heights: list[int], panels: int, K: int, tiles: int, across: int) ->
     tasks = [(width * step + pack_a) * K + TASK_CYCLES for step, pack_a in steps for width in widths]
     if len(tasks) == 1:
         return tasks[0]
-    busy_until = [0.0] * threads()
+    busy_until = [0.0] * threads
     for cycles in tasks:
         heapq.heapreplace(busy_until, busy_until[0] + cycles)
     return JOB_OVERHEAD + max(busy_until) + IMBALANCE * max(tasks)

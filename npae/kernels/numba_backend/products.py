@@ -56,7 +56,7 @@ from npae.kernels.numba_backend.plans import (
     plan_product,
 )
 from npae.kernels.numba_backend.pool import JOB_OVERHEAD
-from npae.kernels.numba_backend.recording import cancel_recording, run
+from npae.kernels.numba_backend.recording import Call, cancel_recording, run
 from npae.kernels.numba_backend.rectify import NONE, rectify_tile
 from npae.kernels.numba_backend.rows import row_loop
 from npae.kernels.numba_backend.scratch import scratch
@@ -225,6 +225,14 @@ def _run(plan: Plan, a: Array, b: Array, start: Array, c: Array, made: Array | N
         run(row_loop, a.dtype, a, b, start, c)
     else:
         run(product_loop, a.dtype, a, b, start, c, *plan.tiles, NONE, c, 0.0, made=made)
+
+
+def planned_for_one_thread(call: Call) -> Call:
+    """The same product with the plan that is best if one thread runs all tasks."""
+    a, b, start, c, _, _, _, _, _, *epilogue = call.arguments
+    plan = plan_product(a.shape, b.shape, a.strides, b.strides, a.dtype, 1)
+    tiles = () if plan is None or plan.tiles is None else plan.tiles
+    return call._replace(arguments=(a, b, start, c, *tiles, *epilogue))
 
 
 def _multiply_anyhow(a: Array, b: Array, bias: Array | None) -> Array:

@@ -2,8 +2,7 @@
 
 Training runs the same kernels on the same arrays in every step, and prediction runs the same kernels on one block of
 rows after the other. `recorded` notes the kernels of a step and their arguments. If two steps agree, it writes down
-their jobs, and later calls replay these. The arrays that a step gets, and its result, may lie elsewhere in each replay:
-the addresses of their numbers are replaced in the recorded jobs.
+their jobs, and later calls replay these. `blocks.py` does the same for a step on one block of rows after the other.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from npae.kernels.arrays import Array, written_to
+from npae.kernels.arrays import Array
 from npae.kernels.numba_backend.compile import CompiledLoop
 from npae.kernels.numba_backend.parallel import JOBS, NOT_RECORDING, replay
 from npae.kernels.numba_backend.pool import pool
@@ -42,14 +41,16 @@ rewrites: list[Callable[[list[Call], list[Array]], list[Call]]] = []
 
 
 class Recording:
-    """The kernels of one step with their arguments, and then their jobs."""
+    """The kernels of one step with their arguments, and then their jobs. `arrays` are those that the step gets."""
 
-    def __init__(self, arrays: Sequence[Array]) -> None:
+    def __init__(self, arrays: Sequence[Array] = ()) -> None:
+        self.arrays = arrays
         self.calls: list[Call] = []
         self.trace: list[Any] = []  # where each argument comes from
-        self._made: dict[int, int] = {}  # the addresses of arrays that come with or from this step, in order
+        self.made: dict[int, int] = {}  # the addresses of arrays that come with or from this step, in order
         self.recomputed: list[tuple[Array, Callable[[], Any]]] = []
         self.replayable = True  # False once the step does something that a replay would not repeat
+        self.lasting: set[int] = set()  # the addresses of arrays that the step before has written as well
         for a in arrays:
             self.add_made(a)
 
@@ -63,73 +64,80 @@ class Recording:
 
     def add_made(self, a: Array) -> None:
         """Note an array that this step gets or makes: every step has it, at another address."""
-        self._made.setdefault(address(a), len(self._made))
+        self.made.setdefault(address(a), len(self.made))
 
     def origin(self, a: Any) -> Any:
         """What must be the same in every step: the number of a made array, another array's address, or a number."""
         if not isinstance(a, np.ndarray):
             return a
-        return ("made", self._made[address(a)]) if address(a) in self._made else address(a)
+        return ("made", self.made[address(a)]) if address(a) in self.made else address(a)
 
-    def write_jobs(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
-        """Write down the jobs of all kernels, without running them, and where in them which array's address is."""
+    def written(self) -> list[Array]:
+        """The arrays that the kernels write."""
+        return [a for c in self.calls for a, is_written in zip(c.arguments, c.loop.written, strict=True) if is_written]
+
+    def rewrite(self, results: Sequence[Array]) -> None:
+        """Put faster calls with the same results in the place of the recorded ones."""
         for rewrite in rewrites:
             self.calls = rewrite(self.calls, list(results))
-        self._memory = np.empty(JOBS // 8 + len(self.calls) * KERNEL_BYTES // 8, np.intp)
-        self._address: int = self._memory.ctypes.data
-        self._memory[:2] = pool.address, self._address + JOBS
+
+    def jobs(self) -> Array:
+        """The jobs of all kernels in one array, written down without running them: what `replay` runs."""
+        words = np.empty(JOBS // 8 + len(self.calls) * KERNEL_BYTES // 8, np.intp)
+        words[:2] = pool.address, address(words) + JOBS
         for call in self.calls:
-            call.loop[call.dtype](self._address, *call.arguments)
-        self._layouts = [_layout(a) for a in arrays]
-        self._output = next(iter(results), None)
-        words = self._memory[: (self._memory[1] - self._address) // 8]
-        self._places = []
-        for a in (*arrays, *results[:1]):
-            first = address(a)
-            places = np.flatnonzero((words >= first) & (words < first + a.nbytes))
-            self._places.append((places, words[places] - first))
-        self._addresses = [address(a) for a in (*arrays, *results[:1])]
+            call.loop[call.dtype](address(words), *call.arguments)
+        return words
 
-    def fits(self, arrays: Sequence[Array], out: Array | None) -> bool:
-        """Whether a replay can read these arrays and write its first result to `out`."""
-        if not arrays and out is None:
-            return True
-        moved = arrays if out is None else (*arrays, out)
-        return (
-            [_layout(a) for a in arrays] == self._layouts
-            and (out is None or (self._output is not None and _layout(out) == _layout(self._output)))
-            and all(a.flags.c_contiguous and a.flags.aligned for a in moved)
-            and (out is None or out.flags.writeable)
-            and not _overlap(moved)
-        )
 
-    def replay(self, arrays: Sequence[Array], out: Array | None) -> None:
-        """Compute the arrays of `recomputed` again, in order, and then run all jobs on these arrays."""
-        for values, compute in self.recomputed:
-            values[...] = compute()
-        outputs = [a for a in (self._output if out is None else out,) if a is not None]
-        for i, a in enumerate((*arrays, *outputs)):
-            first = address(a)
-            if first != self._addresses[i]:
-                self._addresses[i] = 0  # unknown, should an interrupt come here
-                places, offsets = self._places[i]
-                self._memory[places] = offsets + first
-                self._addresses[i] = first
-        replay(self._address)
+class Recorder:
+    """Records a step until two recordings agree. Then they are one, `agreed`, and `result` is what the step returned.
+
+    It gives up if `cancel_recording` was called meanwhile, if unchanged() is False afterwards, or if no two of
+    `ATTEMPTS` recordings agree: NumPy made an array in the step, such as a contiguous copy of an operand.
+    """
+
+    def __init__(self, step: Callable[..., Any], unchanged: Callable[[], bool]) -> None:
+        self.step, self._unchanged = step, unchanged
+        self.agreed: Recording | None = None
+        self.result: Any = None
+        self._previous: Recording | None = None
+        self._attempts = ATTEMPTS
+
+    def agreement(self) -> Recording | None:
+        """What a replay can run in the place of the step: nothing within another recording, which needs the calls."""
+        return None if _recording() is not None else self.agreed
+
+    def call(self, *arrays: Array) -> Any:
+        """step(*arrays), recorded if that is still of use."""
+        if self._attempts == 0 or self.agreed is not None or _recording() is not None:
+            return self.step(*arrays)
+        new = Recording(arrays)
+        _current.reference = weakref.ref(new)
+        try:
+            self.result = self.step(*arrays)
+        finally:
+            _current.reference = None
+        results = self.results()
+        new.trace.append([new.origin(a) for a in results])
+        usable = new.replayable and self._unchanged()
+        if usable and self._previous is not None and self._previous.trace == new.trace:
+            new.rewrite(results)
+            new.lasting = {address(a) for a in new.written()} & {address(a) for a in self._previous.written()}
+            self.agreed = new
+        self._previous, self._attempts = (new, self._attempts - 1) if usable else (None, 0)
+        return self.result
+
+    def results(self) -> list[Array]:
+        """The arrays that the step has returned."""
+        results = self.result if isinstance(self.result, tuple) else (self.result,)
+        return [a for a in results if isinstance(a, np.ndarray)]
 
 
 def address(a: Array) -> int:
     """The address of the first number."""
     first: int = a.__array_interface__["data"][0]
     return first
-
-
-def _overlap(arrays: Sequence[Array]) -> bool:
-    return any(np.may_share_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
-
-
-def _layout(a: Array) -> tuple[Any, ...]:
-    return a.shape, a.dtype, a.strides
 
 
 class _Current(threading.local):
@@ -180,42 +188,27 @@ def recomputed(compute: Callable[[], Sequence[Any] | Array]) -> Array:
     return values
 
 
-def recorded(step: Callable[..., Result], unchanged: Callable[[], bool] = lambda: True) -> Callable[..., Result]:
-    """A function (*arrays, out=None) that calls step(*arrays) and records it until two recordings agree, then replays.
+def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda: True) -> Callable[[], Result]:
+    """A function that calls step() and records it until two recordings agree, and from then on replays.
 
-    step must do its work in kernels alone, on the arrays that it gets and on others that keep their memory, and return
-    the same arrays each time: one, or a tuple. The first result is written to `out`, if given.
-    Every call is step(*arrays) if `cancel_recording` was called meanwhile, if unchanged() is False afterwards, or if no
-    two of `ATTEMPTS` recordings agree: NumPy made an array in the step, such as a contiguous copy of an operand. A
-    change in place by NumPy is not noticed.
+    step must do its work in kernels alone, on arrays that keep their memory, and return the same arrays each time: one,
+    or a tuple. A change in place by NumPy is not noticed. If the recorder gives up, every call is step().
     """
-    previous: Recording | None = None
-    agreed: Recording | None = None
-    attempts = ATTEMPTS
-    result: Any
+    recorder = Recorder(step, unchanged)
+    jobs: Array | None = None
 
-    def record_or_replay(*arrays: Array, out: Array | None = None) -> Any:
-        nonlocal previous, agreed, attempts, result
-        if agreed is not None and _recording() is None and agreed.fits(arrays, out):
-            if not pool.started:
-                pool.start()
-            agreed.replay(arrays, out)
-            return result if out is None else (out, *result[1:]) if isinstance(result, tuple) else out
-        if attempts == 0 or agreed is not None or _recording() is not None:
-            return written_to(out, step(*arrays))
-        new = Recording(arrays)
-        _current.reference = weakref.ref(new)
-        try:
-            result = step(*arrays)
-        finally:
-            _current.reference = None
-        results = [a for a in (result if isinstance(result, tuple) else (result,)) if isinstance(a, np.ndarray)]
-        new.trace.append([new.origin(a) for a in results])
-        usable = new.replayable and unchanged() and not (arrays and _overlap((*arrays, *results[:1])))
-        if usable and previous is not None and previous.trace == new.trace:
-            new.write_jobs(arrays, results)
-            agreed = new
-        previous, attempts = (new, attempts - 1) if usable else (None, 0)
-        return written_to(out, result)
+    def record_or_replay() -> Any:
+        nonlocal jobs
+        agreed = recorder.agreement()
+        if agreed is None:
+            return recorder.call()
+        if jobs is None:
+            jobs = agreed.jobs()
+        if not pool.started:
+            pool.start()
+        for values, compute in agreed.recomputed:
+            values[...] = compute()
+        replay(address(jobs))
+        return recorder.result
 
     return record_or_replay
