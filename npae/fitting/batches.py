@@ -66,8 +66,8 @@ class TableBatches:
         return batch if self.convert else take(self.X, batch)
 
     def example(self) -> Array:
-        """A row or rows, to try the network on."""
-        return self.X[:1].astype(self.dtype)
+        """A row or rows, to try the network on: two if there are, since the product of one row is another kernel."""
+        return self.X[:2].astype(self.dtype)
 
 
 class StreamBatches:

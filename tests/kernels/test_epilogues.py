@@ -31,9 +31,9 @@ def kernels_of(monkeypatch):
     made = []
 
     class Recording(recording.Recording):
-        def write_jobs(self, arrays, results):
+        def rewrite(self, results):
             before = len(self.calls)
-            super().write_jobs(arrays, results)
+            super().rewrite(results)
             made.append((before, len(self.calls)))
 
     monkeypatch.setattr(recording, "Recording", Recording)
@@ -136,14 +136,14 @@ def test_a_product_that_somebody_else_reads_keeps_its_own_result(name, kernels_o
 def test_a_training_step_has_its_rectifiers_in_its_products(kernels_of, monkeypatch):
     """Two hidden layers on each side: four rectifiers forward, four back."""
     counts = []
-    original = recording.Recording.write_jobs
+    original = recording.Recording.rewrite
 
-    def write_jobs(self, arrays, results):
+    def rewrite(self, results):
         before = len(self.calls)
-        original(self, arrays, results)
+        original(self, results)
         counts.append(before - len(self.calls))
 
-    monkeypatch.setattr(recording.Recording, "write_jobs", write_jobs)
+    monkeypatch.setattr(recording.Recording, "rewrite", rewrite)
     X = np.random.default_rng(0).random((64, 12)).astype(np.float32)
     npae.AE(hidden=(9, 7), latent_dim=3, epochs=3, batch_size=16, random_state=0).fit(X)
     assert 8 in counts

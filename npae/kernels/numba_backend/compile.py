@@ -145,16 +145,29 @@ class CompiledLoop(dict[Any, Callable[..., None]]):
     def __missing__(self, dtype: Any) -> Callable[..., None]:
         real = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}[dtype]
         signature = types.void(types.intp, *(argument(real) for argument in self.arguments))
-        compiled = _dispatcher(self.function, **OPTIONS, no_cfunc_wrapper=True)
-        try:
-            compiled.compile(signature)
-        except Exception:  # a damaged cache file, or a full disk: compile again without the cache
-            _forget_cache()
-            compiled = _dispatcher(self.function, **OPTIONS, no_cfunc_wrapper=True)
-            compiled.compile(signature)
-        self.dispatchers[dtype] = compiled
-        self[dtype] = compiled.overloads[signature.args].entry_point
+        self.dispatchers[dtype] = _compiled(self.function, signature, **OPTIONS, no_cfunc_wrapper=True)
+        self[dtype] = self.dispatchers[dtype].overloads[signature.args].entry_point
         return self[dtype]
+
+
+def address_in_c(function: Callable[..., None], arguments: int) -> int:
+    """The address of a function of so many integers, compiled for callers in C."""
+    signature = types.void(*[types.intp] * arguments)
+    result = _compiled(function, signature, **OPTIONS, no_cpython_wrapper=True).overloads[signature.args]
+    address: int = result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
+    return address
+
+
+def _compiled(function: Any, signature: Any, **options: Any) -> Any:
+    """numba's dispatcher of a function, with the code for one signature."""
+    compiled = _dispatcher(function, **options)
+    try:
+        compiled.compile(signature)
+    except Exception:  # a damaged cache file, or a full disk: compile again without the cache
+        _forget_cache()
+        compiled = _dispatcher(function, **options)
+        compiled.compile(signature)
+    return compiled
 
 
 # --- the cache ----------------------------------------------------------------------------------------

@@ -4,9 +4,12 @@
 
 Each compiled loop receives the address of a context, which says where its jobs go:
 
+    JOB     the address of the function that gets each job, `run_now` or `record`
     POOL    the address of the pool that runs them
-    END     where to write the next job, which is then only recorded; 0 if jobs are run at once
+    END     for `record`: where to write the next job
     ...     the recorded jobs
+
+A loop calls the function at this address, so the pool is compiled once and not again in each loop.
 """
 
 from __future__ import annotations
@@ -19,23 +22,24 @@ from numba.core.compiler import Flags
 from numba.extending import intrinsic
 
 from npae.kernels.numba_backend.atomics import BODY_TYPE, WORD, add, flush_denormals, load, restore_mode, store
-from npae.kernels.numba_backend.compile import inner, outer
+from npae.kernels.numba_backend.compile import address_in_c, inner, outer
 from npae.kernels.numba_backend.pool import JOB_OVERHEAD, give_back, pool, run_job, run_tasks, take_pool
 
-POOL, END, JOBS = 0, 8, 16  # offsets into a context
+JOB, POOL, END, JOBS = 0, 8, 16, 24  # offsets into a context
 BODY, TASKS, CYCLES, SIZE, CLOSURE = 0, 8, 16, 24, 32  # offsets into a recorded job
 PLACE, FIRST, STRIDE, MOVE = 0, 8, 16, 24  # offsets into a move, and its size
 
-NOT_RECORDING = np.array([pool.address, 0], np.intp)
+JOB_TYPE = ir.FunctionType(ir.VoidType(), [WORD] * 6)
 
 
-@inner
-def _run_or_record(context: int, body: int, closure: int, size: int, tasks: int, cycles: int) -> None:
-    """Run the job, or write it into the recording."""
+def run_now(context: int, body: int, closure: int, size: int, tasks: int, cycles: int) -> None:
+    """Run the job."""
+    run_job(load(context + POOL), body, closure, tasks, cycles)
+
+
+def record(context: int, body: int, closure: int, size: int, tasks: int, cycles: int) -> None:
+    """Write the job into the recording."""
     end = load(context + END)
-    if end == 0:
-        run_job(load(context + POOL), body, closure, tasks, cycles)
-        return
     store(end + BODY, body)
     store(end + TASKS, tasks)
     store(end + CYCLES, cycles)
@@ -43,6 +47,10 @@ def _run_or_record(context: int, body: int, closure: int, size: int, tasks: int,
     for offset in range(0, size, 8):
         store(end + CLOSURE + offset, load(closure + offset))
     store(context + END, end + CLOSURE + size)
+
+
+RUN_NOW, RECORD = address_in_c(run_now, 6), address_in_c(record, 6)
+NOT_RECORDING = np.array([RUN_NOW, pool.address], np.intp)
 
 
 @inner
@@ -93,15 +101,13 @@ def parallel_for(typing_context, context, tasks, cycles, function, arguments):
     """function(*arguments, task) for each task in range(tasks), on all threads; a task takes about `cycles` cycles.
 
     The emitted code writes the arguments side by side into memory, the closure. It adds a small function, the body,
-    which loads them and calls `function`. `_run_or_record` receives the addresses of both.
+    which loads them and calls `function`. The function that gets the job receives the addresses of both.
     """
     one_task = types.void(*arguments.types, types.intp)
-    one_job = types.void(*[types.intp] * 6)
 
     def emit(target, builder, signature, values):
         context, tasks, cycles, _, packed = values
         task_code = _compile_callee(target, builder, function.dispatcher, one_task)
-        job_code = _compile_callee(target, builder, _run_or_record, one_job)
 
         items = cgutils.unpack_tuple(builder, packed)
         items = [_without_owner(target, builder, kind, item) for kind, item in zip(arguments.types, items, strict=True)]
@@ -116,8 +122,9 @@ def parallel_for(typing_context, context, tasks, cycles, function, arguments):
         inside_body.ret_void()
 
         size = WORD((target.get_abi_sizeof(packed.type) + 7) // 8 * 8)
-        job = [context, builder.ptrtoint(body, WORD), builder.ptrtoint(closure, WORD), size, tasks, cycles]
-        target.call_internal_no_propagate(builder, job_code.fndesc, one_job, job)
+        get_job = builder.load(builder.inttoptr(context, JOB_TYPE.as_pointer().as_pointer()))
+        closure = builder.ptrtoint(closure, WORD)
+        builder.call(get_job, [context, builder.ptrtoint(body, WORD), closure, size, tasks, cycles])
         return target.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp, function, arguments), emit

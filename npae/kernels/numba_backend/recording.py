@@ -16,7 +16,7 @@ import numpy as np
 
 from npae.kernels.arrays import Array
 from npae.kernels.numba_backend.compile import CompiledLoop
-from npae.kernels.numba_backend.parallel import JOBS, NOT_RECORDING, replay
+from npae.kernels.numba_backend.parallel import JOBS, NOT_RECORDING, RECORD, replay
 from npae.kernels.numba_backend.pool import pool
 
 Result = TypeVar("Result")
@@ -84,7 +84,7 @@ class Recording:
     def jobs(self) -> Array:
         """The jobs of all kernels in one array, written down without running them: what `replay` runs."""
         words = np.empty(JOBS // 8 + len(self.calls) * KERNEL_BYTES // 8, np.intp)
-        words[:2] = pool.address, address(words) + JOBS
+        words[: JOBS // 8] = RECORD, pool.address, address(words) + JOBS
         for call in self.calls:
             call.loop[call.dtype](address(words), *call.arguments)
         return words
