@@ -93,7 +93,7 @@ def bandwidth(size, threads):
 def register_tile(a, b, c):
     """c = a b by npae's register tile, which reads a and b where they lie: another page of memory for each row."""
     plan = plan_tiles(*c.shape, len(b), c.itemsize, True, True)._replace(packing_a=IN_PLACE, packing_b=IN_PLACE)
-    run(product_loop, c.dtype, a, b, np.zeros(len(c), c.dtype), c, *plan, NONE, c, 0.0)
+    run(product_loop, c.dtype, a, b, np.zeros(len(c), c.dtype), c, plan.numbers(), NONE, c, 0.0)
 
 
 def climb(path, rungs, n, threads):

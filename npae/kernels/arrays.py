@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,10 +24,10 @@ def aligned(shape: tuple[int, ...], dtype: DTypeLike, fill: float | None = None)
 
     Then no vector register is loaded from two lines, and no two cores write to the same line.
     """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < SMALL:
-        a = np.empty(shape, dtype)
-    else:
+    a = np.empty(shape, dtype)
+    if a.nbytes >= SMALL:
+        size, dtype = a.nbytes, a.dtype
+        del a  # two of these at the end of the heap are more than malloc keeps for the next one
         memory = np.empty(size + LINE, np.uint8)
         first = -memory.__array_interface__["data"][0] % LINE
         a = memory[first : first + size].view(dtype).reshape(shape)

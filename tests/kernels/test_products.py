@@ -147,7 +147,7 @@ def test_no_bit_of_a_product_depends_on_the_plan(dtype):
             left = a if packing_a != COPY else np.asfortranarray(a)
             right = b if packing_b != TRANSPOSE else np.asfortranarray(b)
             plan, c = TilePlan(packing_a, packing_b, offsets, tiles, panels), np.full((M, N), np.nan, dtype)
-            run(product_loop, c.dtype, left, right, zeros, c, *plan, NONE, c, 0.0)
+            run(product_loop, c.dtype, left, right, zeros, c, plan.numbers(), NONE, c, 0.0)
             np.testing.assert_array_equal(c, expected)
     assert IN_PLACE == 0
 

@@ -41,6 +41,11 @@ class TilePlan(NamedTuple):
     tiles_per_task: int
     panels_per_task: int
 
+    def numbers(self) -> Array:
+        """The plan as one array for compiled code: the row offsets come last."""
+        first = self.packing_a, self.packing_b, self.tiles_per_task, self.panels_per_task
+        return np.array([*first, *self.row_offsets])
+
 
 class Plan(NamedTuple):
     """All that a product needs to know besides the numbers: the shape of c, zeros for a product without a bias.
@@ -50,7 +55,7 @@ class Plan(NamedTuple):
 
     shape: tuple[int, int]
     zeros: Array
-    tiles: TilePlan | None
+    tiles: Array | None  # the numbers of a TilePlan
 
 
 @lru_cache(maxsize=4096)
@@ -73,7 +78,7 @@ def plan_product(
     if 0 in (M, K, N) or not (a_in_rows or a_strides[0] == size) or not (b_in_rows or b_strides[0] == size):
         return None
     a_row_in_rows = M == 1 and a_in_rows and b_in_rows
-    tiles = None if a_row_in_rows else plan_tiles(M, N, K, size, a_in_rows, b_in_rows, threads)
+    tiles = None if a_row_in_rows else plan_tiles(M, N, K, size, a_in_rows, b_in_rows, threads).numbers()
     return Plan((M, N), np.zeros(N, dtype), tiles)
 
 

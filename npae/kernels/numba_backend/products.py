@@ -100,17 +100,14 @@ def _product_task(
     b: Array,
     start: Array,
     c: Array,
-    packing_a: int,
-    packing_b: int,
-    row_offsets: Array,
-    tiles: int,
-    panels: int,
+    plan: Array,
     epilogue: int,
     y: Array,
     slope: float,
     task: int,
 ) -> None:
     """One task: `tiles` tiles of each of `panels` panels."""
+    packing_a, packing_b, tiles, panels, row_offsets = plan[0], plan[1], plan[2], plan[3], plan[4:]
     K, N, size = a.shape[1], c.shape[1], c.itemsize
     NR = SHAPE.bytes // size * SHAPE.vectors
     packed_a = scratch(PACKED_A_BYTES, np.int8(0)).ctypes.data
@@ -157,29 +154,15 @@ def _product_task(
                     )
 
 
-@CompiledLoop(
-    matrix, matrix, vector, matrix_out, integer, integer, integers, integer, integer, integer, matrix, scalar
-)  # fmt: skip
+@CompiledLoop(matrix, matrix, vector, matrix_out, integers, integer, matrix, scalar)
 def product_loop(
-    context: int,
-    a: Array,
-    b: Array,
-    start: Array,
-    c: Array,
-    packing_a: int,
-    packing_b: int,
-    row_offsets: Array,
-    tiles: int,
-    panels: int,
-    epilogue: int,
-    y: Array,
-    slope: float,
+    context: int, a: Array, b: Array, start: Array, c: Array, plan: Array, epilogue: int, y: Array, slope: float
 ) -> None:
-    """c = f(start + a b), for start, c and y in rows, a and b in rows or columns."""
+    """c = f(start + a b), for start, c and y in rows, a and b in rows or columns. `plan` is `TilePlan.numbers`."""
     NR = SHAPE.bytes // c.itemsize * SHAPE.vectors
-    tasks_down = (row_offsets.size - 1 + tiles - 1) // tiles
-    tasks_across = ((c.shape[1] + NR - 1) // NR + panels - 1) // panels
-    arguments = (a, b, start, c, packing_a, packing_b, row_offsets, tiles, panels, epilogue, y, slope)
+    tasks_down = (plan.size - 5 + plan[2] - 1) // plan[2]
+    tasks_across = ((c.shape[1] + NR - 1) // NR + plan[3] - 1) // plan[3]
+    arguments = (a, b, start, c, plan, epilogue, y, slope)
     parallel_for(context, tasks_down * tasks_across, 2 * JOB_OVERHEAD, _product_task, arguments)
 
 
@@ -224,15 +207,14 @@ def _run(plan: Plan, a: Array, b: Array, start: Array, c: Array, made: Array | N
     if plan.tiles is None:
         run(row_loop, a.dtype, a, b, start, c)
     else:
-        run(product_loop, a.dtype, a, b, start, c, *plan.tiles, NONE, c, 0.0, made=made)
+        run(product_loop, a.dtype, a, b, start, c, plan.tiles, NONE, c, 0.0, made=made)
 
 
 def planned_for_one_thread(call: Call) -> Call:
     """The same product with the plan that is best if one thread runs all tasks."""
-    a, b, start, c, _, _, _, _, _, *epilogue = call.arguments
+    a, b, start, c, tiles, *epilogue = call.arguments
     plan = plan_product(a.shape, b.shape, a.strides, b.strides, a.dtype, 1)
-    tiles = () if plan is None or plan.tiles is None else plan.tiles
-    return call._replace(arguments=(a, b, start, c, *tiles, *epilogue))
+    return call._replace(arguments=(a, b, start, c, tiles if plan is None else plan.tiles, *epilogue))
 
 
 def _multiply_anyhow(a: Array, b: Array, bias: Array | None) -> Array:

@@ -113,11 +113,14 @@ class Recorder:
         if self._attempts == 0 or self.agreed is not None or _recording() is not None:
             return self.step(*arrays)
         new = Recording(arrays)
-        _current.reference = weakref.ref(new)
         try:
+            _recorders.append(self)
+            _current.reference = weakref.ref(new)
             self.result = self.step(*arrays)
         finally:
             _current.reference = None
+            if self in _recorders:
+                _recorders.remove(self)
         results = self.results()
         new.trace.append([new.origin(a) for a in results])
         usable = new.replayable and self._unchanged()
@@ -151,11 +154,12 @@ class _Current(threading.local):
 
 
 _current = _Current()
+_recorders: list[Recorder] = []  # those at work, in any thread: while there is none, nobody needs to look further
 
 
 def _recording() -> Recording | None:
     """The recording that this thread makes, if any."""
-    return None if _current.reference is None else _current.reference()
+    return None if not _recorders or _current.reference is None else _current.reference()
 
 
 def run(loop: CompiledLoop, dtype: Any, *arguments: Any, made: Array | None = None) -> None:
@@ -166,7 +170,7 @@ def run(loop: CompiledLoop, dtype: Any, *arguments: Any, made: Array | None = No
     compiled = loop[dtype]  # before the pool starts, since a damaged cache is noticed here
     if not pool.started:
         pool.start()
-    if _current.reference is not None and (recording := _current.reference()) is not None:
+    if _recorders and (recording := _recording()) is not None:
         recording.add(Call(loop, dtype, arguments, made))
     compiled(_not_recording, *arguments)
 
