@@ -68,17 +68,20 @@ class Lanes:
 
     def __init__(self, recording: Recording, results: Sequence[Array]) -> None:
         recording.calls = [planned_for_one_thread(c) if c.loop is product_loop else c for c in recording.calls]
-        jobs = recording.jobs()
-        jobs = jobs[: (jobs[END // 8] - address(jobs)) // 8]
         self._recording, self._moved = recording, [*recording.arrays, *results]
         moved = [_extent(a) for a in self._moved]
-        self._moves = [  # of the jobs: the number of the array that moves, a place in the jobs, an offset in the array
-            (k, place, jobs[place] - first)
-            for k, (first, last) in enumerate(moved)
-            for place in _places(jobs, first, last)
-        ]
         between = [_extent(a) for a in recording.written()]
         between = _merged([a for a in between if not any(_within(a, m) for m in moved)])
+        jobs = recording.jobs()
+        pointers = np.flatnonzero(jobs != recording.jobs(_elsewhere([*moved, *between])))[1:]  # the first is END
+
+        def places(first: int, last: int) -> Array:
+            """Where in the jobs an address of this extent is."""
+            return pointers[(jobs[pointers] >= first) & (jobs[pointers] < last)]
+
+        self._moves = [  # the number of the array that moves, a place in the jobs, an offset in the array
+            (k, place, jobs[place] - first) for k, (first, last) in enumerate(moved) for place in places(first, last)
+        ]
         self._jobs = aligned((pool.threads, -(-jobs.nbytes // LINE) * LINE // 8), np.intp)
         self._between: list[Array] = []
         for lane in self._jobs:
@@ -86,7 +89,7 @@ class Lanes:
             lane[END // 8] = address(lane) + jobs.nbytes
             for first, last in between:
                 own = aligned((last - first,), np.uint8)
-                lane[_places(jobs, first, last)] += address(own) - first
+                lane[places(first, last)] += address(own) - first
                 self._between.append(own)
 
     def fit(self, tables: Sequence[Array], results: Sequence[Array]) -> bool:
@@ -142,9 +145,18 @@ def _merged(extents: list[Extent]) -> list[Extent]:
     return merged
 
 
-def _places(words: Array, first: int, last: int) -> Array:
-    """Where among the words an address of this extent is."""
-    return np.flatnonzero((words >= first) & (words < last))
+def _elsewhere(extents: list[Extent]) -> Callable[[Array], Array]:
+    """A function that gives, for an array in one of the extents, one of the same kind at another address."""
+    memory = [np.empty(last - first, np.uint8) for first, last in extents]
+
+    def other(a: Array) -> Array:
+        extent = _extent(a)
+        for (first, last), m in zip(extents, memory, strict=True):
+            if _within(extent, (first, last)):
+                return np.ndarray(a.shape, a.dtype, m, address(a) - first, a.strides)
+        return a
+
+    return other
 
 
 def _layout(a: Array) -> tuple[Any, ...]:

@@ -111,7 +111,10 @@ def parallel_for(typing_context, context, tasks, cycles, function, arguments):
 
         items = cgutils.unpack_tuple(builder, packed)
         items = [_without_owner(target, builder, kind, item) for kind, item in zip(arguments.types, items, strict=True)]
-        closure = cgutils.alloca_once_value(builder, target.make_tuple(builder, arguments, items))
+        values = target.make_tuple(builder, arguments, items)
+        closure = cgutils.alloca_once(builder, values.type)
+        cgutils.memset(builder, closure, WORD(target.get_abi_sizeof(packed.type)), 0)  # the gaps between values too
+        builder.store(values, closure)
         body = ir.Function(builder.module, BODY_TYPE, f"body.{task_code.fndesc.mangled_name}")
         body.linkage = "internal"
         inside_body = ir.IRBuilder(body.append_basic_block())

@@ -16,7 +16,7 @@ import numpy as np
 
 from npae.kernels.arrays import Array
 from npae.kernels.numba_backend.compile import CompiledLoop
-from npae.kernels.numba_backend.parallel import JOBS, NOT_RECORDING, RECORD, replay
+from npae.kernels.numba_backend.parallel import END, JOBS, NOT_RECORDING, RECORD, replay
 from npae.kernels.numba_backend.pool import pool
 
 Result = TypeVar("Result")
@@ -81,13 +81,17 @@ class Recording:
         for rewrite in rewrites:
             self.calls = rewrite(self.calls, list(results))
 
-    def jobs(self) -> Array:
-        """The jobs of all kernels in one array, written down without running them: what `replay` runs."""
+    def jobs(self, other: Callable[[Array], Array] = lambda a: a) -> Array:
+        """The jobs of all kernels in one array, written down without running them: what `replay` runs.
+
+        other(a) is the array that takes the place of the array a.
+        """
         words = np.empty(JOBS // 8 + len(self.calls) * KERNEL_BYTES // 8, np.intp)
         words[: JOBS // 8] = RECORD, pool.address, address(words) + JOBS
         for call in self.calls:
-            call.loop[call.dtype](address(words), *call.arguments)
-        return words
+            arguments = (other(a) if isinstance(a, np.ndarray) else a for a in call.arguments)
+            call.loop[call.dtype](address(words), *arguments)
+        return words[: (words[END // 8] - address(words)) // 8]
 
 
 class Recorder:
