@@ -21,7 +21,8 @@ from npae.layers import Sequential
 from npae.losses import Loss
 
 BLOCK_ROWS = 128
-CHUNK_ROWS, CHUNK_NUMBERS = 2**14, 2**21  # of a table at once, at most: then an interrupt can come through
+CHUNK_ROWS = 2**14  # at once, at most: then an interrupt can come through
+CHUNK_NUMBERS = 2**21  # of a table that is converted
 
 
 def predict_in_batches(
@@ -79,8 +80,8 @@ def _in_blocks(
         results.append(result)
         by_block.append(_split(result[: last * BLOCK_ROWS]) if is_table else result)
     compute = blockwise(step, recordable(*parts))
-    numbers = BLOCK_ROWS * max(table.shape[1] for table in tables)  # in a block
-    at_once = min(CHUNK_ROWS // BLOCK_ROWS, max(1, CHUNK_NUMBERS // numbers))
+    widest = max((t.shape[1] for t in tables if t.dtype != dtype or not t.flags.c_contiguous), default=1)
+    at_once = min(CHUNK_ROWS // BLOCK_ROWS, max(1, CHUNK_NUMBERS // (BLOCK_ROWS * widest)))
     for first in range(0, last, at_once):
         blocks = slice(first, min(first + at_once, last))
         rows = slice(blocks.start * BLOCK_ROWS, blocks.stop * BLOCK_ROWS)

@@ -121,9 +121,11 @@ Extent = tuple[int, int]  # the addresses of the first byte and of the one after
 
 
 def _extent(a: Array) -> Extent:
-    steps = [(n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True) if a.size]
     first = address(a)
-    return first + sum(s for s in steps if s < 0), first + sum(s for s in steps if s > 0) + a.itemsize * (a.size > 0)
+    if a.flags.c_contiguous:
+        return first, first + a.nbytes
+    steps = [(n - 1) * stride for n, stride in zip(a.shape, a.strides, strict=True)]
+    return first + sum(s for s in steps if s < 0), first + sum(s for s in steps if s > 0) + a.itemsize
 
 
 def _overlap(a: Extent, b: Extent) -> bool:

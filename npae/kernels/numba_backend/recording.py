@@ -70,7 +70,8 @@ class Recording:
         """What must be the same in every step: the number of a made array, another array's address, or a number."""
         if not isinstance(a, np.ndarray):
             return a
-        return ("made", self.made[address(a)]) if address(a) in self.made else address(a)
+        first = address(a)
+        return ("made", self.made[first]) if first in self.made else first
 
     def written(self) -> list[Array]:
         """The arrays that the kernels write."""
