@@ -21,6 +21,7 @@ from npae.layers import Sequential
 from npae.losses import Loss
 
 BLOCK_ROWS = 128
+FEW_ROWS = 8 * BLOCK_ROWS  # up to here, all rows are one block: to record and share blocks would take longer
 CHUNK_ROWS = 2**14  # at once, at most: then an interrupt can come through
 CHUNK_NUMBERS = 2**21  # of a table that is converted
 
@@ -33,9 +34,9 @@ def predict_in_batches(
     Raises ValueError if X is not finite, RuntimeError if the result is not.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        if len(X) <= BLOCK_ROWS or not recordable(*parts):
+        if len(X) <= FEW_ROWS or not recordable(*parts):
             refuse_non_finite(X, dtype, caller, name)
-        if len(X) <= BLOCK_ROWS:
+        if len(X) <= FEW_ROWS:
             return check_finite(function(X.astype(dtype, copy=False)), caller)
 
         def checked(x: Array) -> tuple[Array, ...]:
@@ -61,7 +62,8 @@ def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, wei
 
     with np.errstate(over="ignore", invalid="ignore"):
         (losses,) = _in_blocks(mean_loss, network.dtype, tables, network, loss)
-    rows = np.minimum(BLOCK_ROWS, len(inputs) - BLOCK_ROWS * np.arange(len(losses)))
+    rows = np.full(len(losses), BLOCK_ROWS)
+    rows[-1] = len(inputs) - BLOCK_ROWS * (len(losses) - 1)
     return float(losses @ rows) / len(inputs)
 
 
@@ -70,7 +72,7 @@ def _in_blocks(
 ) -> list[Array]:
     """The results of step(*blocks) for all blocks of rows: a table of all rows for a table, else one item a block."""
     n = len(tables[0])
-    last = (n - 1) // BLOCK_ROWS  # the number of the last block, which may be smaller: it shows what to expect
+    last = 0 if n <= FEW_ROWS else (n - 1) // BLOCK_ROWS  # the last block shows what to expect; it may be smaller
     at_end = step(*(_converted(table[last * BLOCK_ROWS :], dtype) for table in tables))
     results, by_block = [], []
     for values in at_end:

@@ -117,7 +117,7 @@ EACH = (
     TRACED
     + """
 def predict():
-    return ae.encode(X[:700]), ae.reconstruct(X[:1])
+    return ae.encode(X[:1500]), ae.reconstruct(X[:1])
 
 predict()  # fills the cache of tile plans
 n = 0

@@ -45,7 +45,7 @@ for noise in (npae.GaussianNoise(0.5), npae.SaltAndPepper(0.2)):
     dae = npae.DAE(hidden=(150, 70), latent_dim=9, activation="elu", loss="bce", corruption=noise, epochs=2,
                    batch_size=64, random_state=3).fit(X, validation=X[:20])
     parts += [p.value.tobytes() for p in dae.network_.parameters()]
-    parts += [dae.reconstruct(np.tile(X, (5, 1))).tobytes()]
+    parts += [dae.reconstruct(np.tile(X, (8, 1))).tobytes()]
     parts += [repr(dae.history_.loss + dae.history_.validation_loss).encode()]
 assert npae.backend_name() == "numba"
 print(npae.backend_info()["threads"], hashlib.sha256(b"".join(parts)).hexdigest())
@@ -109,7 +109,7 @@ import threading, numpy as np, npae
 X = np.random.default_rng(0).random((300, 30)).astype(np.float32)
 def work(seed, results):
     ae = npae.AE(hidden=(150,), latent_dim=40, epochs=3, random_state=0).fit(X)
-    results[seed] = ae.reconstruct(np.tile(X, (3, 1)))
+    results[seed] = ae.reconstruct(np.tile(X, (5, 1)))
 results = {}
 threads = [threading.Thread(target=work, args=(i, results)) for i in range(8)]
 [t.start() for t in threads]; [t.join() for t in threads]
@@ -119,7 +119,7 @@ print("same")
 
 FORK = """
 import os, numpy as np, npae
-X = np.random.default_rng(0).random((900, 30)).astype(np.float32)
+X = np.random.default_rng(0).random((1500, 30)).astype(np.float32)
 ae = npae.AE(hidden=(150,), latent_dim=40, epochs=2, random_state=0).fit(X)
 Z = ae.encode(X)
 child = os.fork()
