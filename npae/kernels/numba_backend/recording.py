@@ -204,20 +204,21 @@ def recorded(step: Callable[[], Result], unchanged: Callable[[], bool] = lambda:
     or a tuple. A change in place by NumPy is not noticed. If the recorder gives up, every call is step().
     """
     recorder = Recorder(step, unchanged)
-    jobs: Array | None = None
+    jobs, jobs_at = np.empty(0, np.intp), 0
 
     def record_or_replay() -> Any:
-        nonlocal jobs
+        nonlocal jobs, jobs_at
         agreed = recorder.agreement()
         if agreed is None:
             return recorder.call()
-        if jobs is None:
+        if jobs_at == 0:
             jobs = agreed.jobs()
+            jobs_at = address(jobs)
         if not pool.started:
             pool.start()
         for values, compute in agreed.recomputed:
             values[...] = compute()
-        replay(address(jobs))
+        replay(jobs_at)
         return recorder.result
 
     return record_or_replay
