@@ -91,7 +91,7 @@ def tiles_in_cache(size: int) -> int:
 def plan_tiles(
     M: int, N: int, K: int, size: int, a_in_rows: bool, b_in_rows: bool, threads: int = pool.threads
 ) -> TilePlan:
-    """The plan for c (M, N) in numbers of `size` bytes that takes the fewest cycles by the estimate of `_cycles`."""
+    """The plan for c (M, N) in numbers of `size` bytes that takes the fewest cycles on so many threads (`_cycles`)."""
     NR, MC = SHAPE.bytes // size * SHAPE.vectors, tiles_in_cache(size)
     panels, most = -(-N // NR), max(MAX_TASKS, 4 * threads)
     widths = {-(-panels // d) for d in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}

@@ -96,15 +96,7 @@ def _pack_b(b: Array, packing: int, k: int, j: int, columns: int, depth: int, pa
 
 @inner
 def _product_task(
-    a: Array,
-    b: Array,
-    start: Array,
-    c: Array,
-    plan: Array,
-    epilogue: int,
-    y: Array,
-    slope: float,
-    task: int,
+    a: Array, b: Array, start: Array, c: Array, plan: Array, epilogue: int, y: Array, slope: float, task: int
 ) -> None:
     """One task: `tiles` tiles of each of `panels` panels."""
     packing_a, packing_b, tiles, panels, row_offsets = plan[0], plan[1], plan[2], plan[3], plan[4:]
