@@ -74,6 +74,23 @@ def test_one_thread_computes_all_blocks_while_another_caller_has_the_pool():
     assert_blocks([Y], lambda x: (tanh(x),), [X])
 
 
+@needs_numba
+@pytest.mark.usefixtures("numba")
+def test_threads_do_not_disturb_each_other():
+    """Half a second of work, so that other threads take part even where other programs use the cores."""
+    rng = np.random.default_rng(0)
+    X, W = rng.standard_normal((600, 64, 120)), rng.standard_normal((120, 120)) / 9
+
+    def function(x):
+        return (tanh(matmul(tanh(matmul(x, W)), W)),)
+
+    Y, compute = np.full(X.shape, np.nan), blockwise(function)
+    for _ in range(5):
+        Y.fill(np.nan)
+        compute([X], [Y])
+        assert_blocks([Y], function, [X])
+
+
 OTHER_ARRAYS = {
     "of another width": lambda x: np.concatenate([x, x], axis=2),
     "of another dtype": lambda x: x.astype(np.float32),
