@@ -122,7 +122,7 @@ def _cycles(heights: list[int], panels: int, K: int, tiles: int, across: int, th
     busy_until = [0.0] * threads
     for cycles in tasks:
         heapq.heapreplace(busy_until, busy_until[0] + cycles)
-    return JOB_OVERHEAD + max(busy_until) + IMBALANCE * max(tasks)
+    return 2 * JOB_OVERHEAD + max(busy_until) + IMBALANCE * max(tasks)  # two products begin in a cycle
 
 
 def _step_cycles(height: int) -> int:
