@@ -1,9 +1,9 @@
 """A network or a loss over many rows, a block of rows at a time, so that memory stays small.
 
-Rows do not depend on each other: f(X) is f of the first rows, then f of the next. Blocks have the same shape, so the
-first ones are recorded and the others are replayed if all parts work in kernels alone. Each of them is read where it
-lies and written into the result. Only rows of another dtype than the network's are copied, a chunk of blocks at a time,
-so a memory map is never converted as a whole.
+Rows do not depend on each other: f(X) is f of the first rows, then f of the next. A few rows are one block. Else blocks
+have the same shape, so the first ones are recorded and the others are replayed if all parts work in kernels alone. Each
+of them is read where it lies and written into the result. Only rows of another dtype than the network's are copied, a
+chunk of blocks at a time, so a memory map is never converted as a whole.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def test_every_block_has_the_bits_that_it_has_alone(dtype):
 
     def function(x, t):
         y = dense(tanh(matmul(relu(dense(x, W, b[0])), V.T)), W, b[1])  # many arrays between x and the results
-        loss, grad = bce(y, abs(t) if npae.backend_name() == "numpy" else relu(t))
+        loss, grad = bce(y, relu(t))
         return y, np.asarray(loss), all_finite(x), grad
 
     step = Step(function)

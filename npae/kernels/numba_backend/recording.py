@@ -41,7 +41,7 @@ rewrites: list[Callable[[list[Call], list[Array]], list[Call]]] = []
 
 
 class Recording:
-    """The kernels of one step with their arguments, and then their jobs. `arrays` are those that the step gets."""
+    """The kernels of one step, with their arguments. `arrays` are those that the step gets."""
 
     def __init__(self, arrays: Sequence[Array] = ()) -> None:
         self.arrays = arrays
@@ -151,8 +151,8 @@ def address(a: Array) -> int:
 class _Current(threading.local):
     """The recording that this Python thread makes, if any: a weak reference.
 
-    `recorded` owns the recording and clears the reference. If an interrupt prevents that, the recording is freed with
-    its owner, and the reference is dead.
+    A `Recorder` owns the recording and clears the reference. If an interrupt prevents that, the recording is freed all
+    the same, and the reference is dead.
     """
 
     reference: Callable[[], Recording | None] | None = None
