@@ -1,15 +1,17 @@
 """npae: autoencoders from scratch in NumPy.
 
-Read the source in this order: layers, activations, losses, optimizers, corruptions, training, autoencoder, pca,
-gradcheck. Each module imports only from those before it, and from the folders below: kernels (the fast twins of the
-formulas), estimator (scikit-learn's conventions), fitting (what `fit` adds around the training loop), storage (files)
-and datasets.
+Read the source in this order: layers, activations, losses, optimizers, corruptions, tied, codes, penalties, training,
+autoencoder, denoising, variational, pca, gradcheck. Each module imports only from those before it, and from the folders
+below: kernels (the fast twins of the formulas), estimator (scikit-learn's conventions), fitting (what `fit` adds around
+the training loop), storage (files) and datasets.
 """
 
 from npae import datasets
 from npae.activations import ELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
-from npae.autoencoder import AE, DAE
+from npae.autoencoder import AE
+from npae.codes import GaussianCode, NestedDropout, StochasticLayer, TopK
 from npae.corruptions import GaussianNoise, MaskingNoise, SaltAndPepper
+from npae.denoising import DAE
 from npae.fitting import History
 from npae.gradcheck import GradientReport, check_gradients
 from npae.kernels import backend_info, backend_name, use_backend
@@ -17,7 +19,10 @@ from npae.layers import Dense, Layer, Parameter, Sequential
 from npae.losses import BCE, MSE, SSIM, Loss
 from npae.optimizers import SGD, Adam, Constant, Cosine, Optimizer, Schedule
 from npae.pca import PCA
+from npae.penalties import L1, Contractive, GaussianKL, KLSparsity, Penalty
 from npae.storage import load, save
+from npae.tied import TiedDense
+from npae.variational import VAE, Bernoulli, Gaussian
 
 __version__ = "0.2.0"
 
@@ -26,31 +31,44 @@ __all__ = [
     "BCE",
     "DAE",
     "ELU",
+    "L1",
     "MSE",
     "PCA",
     "SGD",
     "SSIM",
+    "VAE",
     "Activation",
     "Adam",
+    "Bernoulli",
     "Constant",
+    "Contractive",
     "Cosine",
     "Dense",
+    "Gaussian",
+    "GaussianCode",
+    "GaussianKL",
     "GaussianNoise",
     "GradientReport",
     "History",
     "Identity",
+    "KLSparsity",
     "Layer",
     "LeakyReLU",
     "Loss",
     "MaskingNoise",
+    "NestedDropout",
     "Optimizer",
     "Parameter",
+    "Penalty",
     "ReLU",
     "SaltAndPepper",
     "Schedule",
     "Sequential",
     "Sigmoid",
+    "StochasticLayer",
     "Tanh",
+    "TiedDense",
+    "TopK",
     "backend_info",
     "backend_name",
     "check_gradients",

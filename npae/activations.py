@@ -64,6 +64,10 @@ class Activation(Layer):
         """grad_y · f'(x), with f' written in terms of y."""
         raise NotImplementedError
 
+    def second_derivative(self, y: Array) -> Array:
+        """f''(x), written in terms of y: needed by a penalty on derivatives. Here 0, as that of a straight piece."""
+        return np.zeros_like(y)
+
 
 @kernel
 def relu(x: Array) -> Array:
@@ -164,6 +168,10 @@ class ELU(Activation):
     def chain(self, grad_y: Array, y: Array) -> Array:
         return elu_backward(grad_y, y, self.alpha)
 
+    def second_derivative(self, y: Array) -> Array:
+        """alpha exp(x) = y + alpha for x <= 0, else 0."""
+        return np.where(y > 0, 0, y + self.alpha)
+
     def __repr__(self) -> str:
         return f"ELU({self.alpha})"
 
@@ -198,6 +206,11 @@ class Sigmoid(Activation):
     def chain(self, grad_y: Array, y: Array) -> Array:
         return sigmoid_backward(grad_y, y)
 
+    def second_derivative(self, y: Array) -> Array:
+        """y (1 - y) (1 - 2 y)."""
+        bend: Array = y * (1 - y) * (1 - 2 * y)
+        return bend
+
 
 @kernel
 def tanh(x: Array) -> Array:
@@ -224,6 +237,11 @@ class Tanh(Activation):
 
     def chain(self, grad_y: Array, y: Array) -> Array:
         return tanh_backward(grad_y, y)
+
+    def second_derivative(self, y: Array) -> Array:
+        """-2 y (1 - y²)."""
+        bend: Array = -2 * y * (1 - y * y)
+        return bend
 
 
 @kernel

@@ -7,113 +7,56 @@
 To restore x, f must keep in z what the data have in common (Hinton and Salakhutdinov, 2006, "Reducing the
 dimensionality of data with neural networks", Science 313, 504-507).
 
-A denoising autoencoder sees x_noisy = corrupt(x) and is compared with the clean x. Copying does not help it at any code
-size: it must learn the structure of clean data (Vincent, Larochelle, Bengio and Manzagol, 2008, "Extracting and
-composing robust features with denoising autoencoders").
+That is one way to keep f and g from copying x. `training` lists the others, which limit what the code may say, or what
+f may see. They combine: `AE` takes a layer for the code and a penalty, `DAE` takes noise besides.
 
-Next: `pca.py`, the linear special case, solved without training.
+Next: `denoising.py`, where f sees less than x.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npae.activations import Activation
-from npae.corruptions import CORRUPTIONS, Corruption, corrupt
+from npae.activations import ACTIVATIONS, Activation
+from npae.corruptions import Corruption, corrupt
 from npae.estimator import Estimator
-from npae.estimator.arguments import as_generator
+from npae.estimator.arguments import as_flag, as_generator, resolve
 from npae.estimator.validation import as_table, check_finite, normalized_weights
 from npae.fitting.callbacks import Callback
 from npae.fitting.fit import begin_training, check_fit, resume_training, run_training
 from npae.fitting.history import TrainingState
 from npae.fitting.prediction import evaluate, predict_in_batches
 from npae.kernels.arrays import Array, ArrayLike, RandomState
-from npae.layers import Sequential
-from npae.losses import Loss
+from npae.layers import Layer, Sequential
+from npae.losses import LOSSES, Loss
 from npae.optimizers import Optimizer
+from npae.penalties import PENALTIES, Penalty
 from npae.storage import Checkpoint, export_network
+from npae.training import Regularised
 
-Self = TypeVar("Self", bound="AE")
+Self = TypeVar("Self", bound="Autoencoder")
 
 
 class Objective(NamedTuple):
     """What training minimises: loss(network.forward(inputs), target)."""
 
-    network: Sequential
-    loss: Loss
+    network: Layer
+    loss: Callable[[Array, Array], tuple[float | Array, Array]]
     inputs: Array
     target: Array
 
 
 @dataclass(eq=False, repr=False)
-class AE(Estimator):
-    """Autoencoder: z = f(x), x_hat = g(z), trained so that x_hat is close to x.
+class Autoencoder(Estimator):
+    """What all autoencoders here have in common: the networks f and g, and the training of both.
 
-    f is Dense layers of the widths d, *hidden, latent_dim with an activation between them. g is its mirror image. The
-    code is linear. With `hidden=()` and MSE this is a linear autoencoder, which converges to PCA's subspace.
-
-    Parameters
-    ----------
-    hidden : tuple of int
-        Widths of the hidden layers, from the data to the code.
-    latent_dim : int
-        k, the size of the code.
-    activation : "relu", "leaky_relu", "elu", "sigmoid", "tanh", "linear" or Activation
-        Between the layers.
-    output : "linear", "sigmoid", "tanh", ... or Activation
-        After the last layer. BCE applies the sigmoid itself, so with BCE "linear" and "sigmoid" mean the same, and
-        nothing else is allowed.
-    loss : "mse", "bce" or Loss
-        BCE and SSIM need data in [0, 1].
-    optimizer : "adam", "sgd" or Optimizer
-        An object sets the learning rate: `Adam(Cosine(3e-3))`.
-    epochs, batch_size : int
-        Passes over the data (0 leaves the initial network), rows per step.
-    patience : int or None
-        Early stopping: stop after so many epochs without a lower validation loss, and restore the best weights
-        (Prechelt, 1998, "Early stopping - but when?").
-    encoder, decoder : Sequential, optional
-        Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation` and `output`. fit trains
-        copies of them, starting from their weights.
-    dtype : float32, float64 or None
-        None keeps the dtype of X (float32 for small integers) or of your own networks.
-    random_state : int, Generator or None
-        Fixes initial weights, shuffling and noise: the same seed gives the same bits.
-    verbose : bool or None
-        True prints each epoch, False prints nothing, None prints on a terminal only.
-
-    Attributes
-    ----------
-    encoder_, decoder_ : Sequential
-        f and g. With BCE, g returns logits, and `decode` their sigmoid.
-    network_ : Sequential
-        g(f(x)).
-    loss_ : Loss
-    history_ : History
-    training_ : TrainingState
-        Everything that `partial_fit` and `resume` continue from.
-    n_features_in_ : int
-        d.
-    feature_names_in_ : array (d,) of str
-        The column names of X, if X is a DataFrame that has them.
-
-    Example
-    -------
-    >>> import npae, numpy as np
-    >>> t = np.linspace(0, 6, 200)
-    >>> X = np.stack([np.cos(t), np.sin(t), t / 6], axis=1)     # a curve in space: one number a point
-    >>> ae = npae.AE(hidden=(32,), latent_dim=1, activation="tanh", optimizer=npae.Adam(0.01), epochs=100,
-    ...              batch_size=20, random_state=0).fit(X)
-    >>> ae.encode(X).shape, ae.reconstruct(X).shape
-    ((200, 1), (200, 3))
-    >>> ae.score(X) > -0.002, npae.PCA(1).fit(X).score(X) > -0.1   # a straight line cannot follow the curve
-    (True, False)
+    A subclass says what it minimises: `_loss`, `_penalty`, and what comes between x and z: `_corruption`, `_code`.
     """
 
     hidden: Iterable[int] | int = (128,)
@@ -199,7 +142,8 @@ class AE(Estimator):
     def _set_state(self, training: TrainingState) -> None:
         """Make this the model of a training."""
         self.training_, self.loss_, self.history_ = training, training.loss, training.history
-        self.network_, (self.encoder_, self.decoder_) = training.network, training.network.layers
+        self.network_ = training.network
+        self.encoder_, *_, self.decoder_ = training.network.layers
 
     def encode(self, X: ArrayLike) -> Array:
         """z = f(x), shape (n, latent_dim). A memory map is read block by block, here and in the methods below.
@@ -207,9 +151,10 @@ class AE(Estimator):
         Raises RuntimeError if unfitted or if numbers overflow, like the methods below; TypeError or ValueError if X is
         not (n, d) finite numbers.
         """
-        encoder: Sequential = self._learned("encoder_")
+        network: Sequential = self._learned("network_")
+        f = network.layers[0] if len(network.layers) == 2 else Sequential(*network.layers[:-1])
         X = self._table(X, keep_memmap=True, finite=False)
-        return predict_in_batches(encoder.forward, X, self._dtype, type(self).__name__, encoder)
+        return predict_in_batches(f.forward, X, self._dtype, type(self).__name__, f)
 
     def decode(self, Z: ArrayLike) -> Array:
         """x_hat = g(z), shape (n, d); with BCE its sigmoid, the probability of each element.
@@ -245,28 +190,49 @@ class AE(Estimator):
         weight = None if sample_weight is None else normalized_weights(sample_weight, len(X), caller)
         return -check_finite(evaluate(network, self.loss_, X, X, weight), caller)
 
-    def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
-        """The loss that fit minimises on X, in parts: for `check_gradients` and for your own training loop.
+    def objective(self, X: ArrayLike, rng: RandomState = None) -> Objective:
+        """The L that fit minimises on X, in parts: for `check_gradients` and for your own training loop.
+
+        `rng` draws the noise of the inputs and of the code. With a penalty or a stochastic code the network is a
+        `training.Regularised`, which is its own loss.
 
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not as in fit.
         """
         network: Sequential = self._learned("network_")
-        X = self._table(X)
+        X, corruption, penalty = self._table(X), self._corruption(), self._penalty()
         self.loss_.check_target(X)
-        return Objective(network, self.loss_, X, X)
+        rng = as_generator(rng, type(self).__name__)
+        inputs = X if corruption is None else corrupt(corruption, X, rng)
+        if penalty is None and len(network.layers) == 2:
+            return Objective(network, self.loss_, inputs, X)
+        whole = Regularised(network, self.loss_, penalty, rng)
+        return Objective(whole, whole, inputs, X)
 
     def export(self, path: str | os.PathLike[str]) -> None:
-        export_network(path, self._learned("network_"), self.loss_, denoises=isinstance(self, DAE))
+        export_network(path, self._learned("network_"), self.loss_, denoises=self._corruption() is not None)
 
     def _after_load(self) -> None:
         self._set_state(self.training_)
 
+    def _loss(self, rows: Array | None = None) -> Loss:
+        """The loss of a fit, which may depend on some of the rows."""
+        return resolve(self.loss, Loss, LOSSES, type(self).__name__, "loss")
+
     def _corruption(self) -> Corruption | None:
         return None
 
+    def _code(self) -> Layer | None:
+        return None
+
+    def _penalty(self) -> Penalty | None:
+        return None
+
+    def _tied(self) -> bool:
+        return False
+
     @property
     def _n_features_out(self) -> int:
-        return self.encoder_.n_out or self.n_features_in_  # layers without a width keep that of X
+        return self.decoder_.n_in or self.encoder_.n_out or self.n_features_in_  # layers without a width keep that of X
 
     @property
     def _dtype(self) -> np.dtype[Any]:
@@ -274,48 +240,92 @@ class AE(Estimator):
 
 
 @dataclass(eq=False, repr=False)
-class DAE(AE):
-    """Denoising autoencoder: an `AE` that sees corrupt(x) and is compared with the clean x.
+class AE(Autoencoder):
+    """Autoencoder: z = f(x), x_hat = g(z), trained so that x_hat is close to x.
 
-        L = loss(g(f(x_noisy)), x),  x_noisy = corruption(x, rng), with fresh noise for every batch
+    f is Dense layers of the widths d, *hidden, latent_dim with an activation between them. g is its mirror image. The
+    code is linear by default. With `hidden=()` and MSE this is a linear autoencoder, which converges to PCA's subspace.
 
     Parameters
     ----------
-    corruption : "gaussian", "masking", "salt_and_pepper" or callable (x, rng) -> x_noisy
-        See `corruptions`. All other parameters are those of `AE`.
+    hidden : tuple of int
+        Widths of the hidden layers, from the data to the code.
+    latent_dim : int
+        k, the size of the code.
+    activation : "relu", "leaky_relu", "elu", "sigmoid", "tanh", "linear" or Activation
+        Between the layers.
+    output : "linear", "sigmoid", "tanh", ... or Activation
+        After the last layer. BCE applies the sigmoid itself, so with BCE "linear" and "sigmoid" mean the same, and
+        nothing else is allowed.
+    loss : "mse", "bce" or Loss
+        BCE and SSIM need data in [0, 1].
+    optimizer : "adam", "sgd" or Optimizer
+        An object sets the learning rate: `Adam(Cosine(3e-3))`.
+    epochs, batch_size : int
+        Passes over the data (0 leaves the initial network), rows per step.
+    patience : int or None
+        Early stopping: stop after so many epochs without a lower validation loss, and restore the best weights
+        (Prechelt, 1998, "Early stopping - but when?").
+    code : "linear", "sigmoid", ..., or a layer
+        After the last layer of f: an activation, `TopK(k)` for a k-sparse code, `NestedDropout()` for an ordered one.
+    penalty : "l1", "kl", "contractive", Penalty or None
+        Ω(z, f), which training adds to the loss (see `penalties`). `score` leaves it out.
+    tied : bool
+        The decoder uses the encoder's weights, transposed (see `tied`).
+    encoder, decoder : Sequential, optional
+        Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation` and `output`. fit trains
+        copies of them, starting from their weights.
+    dtype : float32, float64 or None
+        None keeps the dtype of X (float32 for small integers) or of your own networks.
+    random_state : int, Generator or None
+        Fixes initial weights, shuffling and noise: the same seed gives the same bits.
+    verbose : bool or None
+        True prints each epoch, False prints nothing, None prints on a terminal only.
+
+    Attributes
+    ----------
+    encoder_, decoder_ : Sequential
+        f and g. With BCE, g returns logits, and `decode` their sigmoid.
+    network_ : Sequential
+        g(f(x)).
+    loss_ : Loss
+    history_ : History
+    training_ : TrainingState
+        Everything that `partial_fit` and `resume` continue from.
+    n_features_in_ : int
+        d.
+    feature_names_in_ : array (d,) of str
+        The column names of X, if X is a DataFrame that has them.
 
     Example
     -------
     >>> import npae, numpy as np
     >>> t = np.linspace(0, 6, 200)
-    >>> X = np.stack([np.cos(t), np.sin(t)] * 6, axis=1)        # a circle, measured by six pairs of instruments
-    >>> noise = npae.GaussianNoise(0.5)
-    >>> dae = npae.DAE(hidden=(32,), latent_dim=2, corruption=noise, optimizer=npae.Adam(0.01), epochs=50,
-    ...                batch_size=20, random_state=0).fit(X)
-    >>> X_noisy = noise(X, np.random.default_rng(1))
-    >>> bool(abs(dae.denoise(X_noisy) - X).mean() < 0.5 * abs(X_noisy - X).mean())
-    True
+    >>> X = np.stack([np.cos(t), np.sin(t), t / 6], axis=1)     # a curve in space: one number a point
+    >>> ae = npae.AE(hidden=(32,), latent_dim=1, activation="tanh", optimizer=npae.Adam(0.01), epochs=100,
+    ...              batch_size=20, random_state=0).fit(X)
+    >>> ae.encode(X).shape, ae.reconstruct(X).shape
+    ((200, 1), (200, 3))
+    >>> ae.score(X) > -0.002, npae.PCA(1).fit(X).score(X) > -0.1   # a straight line cannot follow the curve
+    (True, False)
     """
 
     _: KW_ONLY
-    corruption: str | Corruption = "gaussian"
+    code: str | Layer = "linear"
+    penalty: str | Penalty | None = None
+    tied: bool = False
 
-    def denoise(self, X_noisy: ArrayLike) -> Array:
-        """x_hat = g(f(x_noisy)): the same as `reconstruct`."""
-        return self.reconstruct(X_noisy)
-
-    def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
-        """As for `AE`, with corrupted inputs and clean targets; `rng` draws the noise."""
-        network, loss, inputs, target = super().objective(X)
-        corruption = self._corruption()
-        return Objective(network, loss, corrupt(corruption, inputs, as_generator(rng, "DAE")), target)
-
-    def _corruption(self) -> Corruption:
-        if callable(self.corruption) and not isinstance(self.corruption, type):
-            return self.corruption
-        if isinstance(self.corruption, str) and self.corruption in CORRUPTIONS:
-            return CORRUPTIONS[self.corruption]()
-        raise ValueError(
-            f"DAE expected corruption as one of {sorted(CORRUPTIONS)} or a callable (x, rng) -> x_noisy, "
-            f"got {self.corruption!r}: choose one of these, as an object such as npae.MaskingNoise(0.2)."
+    def _code(self) -> Layer:
+        return (
+            self.code
+            if isinstance(self.code, Layer)
+            else resolve(self.code, Activation, ACTIVATIONS, type(self).__name__, "code")
         )
+
+    def _penalty(self) -> Penalty | None:
+        if self.penalty is None:
+            return None
+        return resolve(self.penalty, Penalty, PENALTIES, type(self).__name__, "penalty")
+
+    def _tied(self) -> bool:
+        return as_flag(self.tied, type(self).__name__, "tied")

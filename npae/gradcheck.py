@@ -202,7 +202,8 @@ def check_gradients(
     if loss is None:
         v = rng.standard_normal(y.shape)
         loss = lambda y, _: (np.sum(v * y), v)  # noqa: E731
-    gradients = [network.backward(loss(y, target)[1]).copy(), *(p.grad.copy() for p in parameters)]
+    grad_x = network.backward(loss(y, target)[1])  # None if it is not known
+    gradients = [*([] if grad_x is None else [grad_x.copy()]), *(p.grad.copy() for p in parameters)]
     home: list[Array] = getattr(network, "branches", list)()
     f = _Function(network, loss, x, target, home, method, h, tolerance, limit, rng)
     if method == "complex":
@@ -213,7 +214,7 @@ def check_gradients(
             p.value = p.value.astype(complex)
     elif step is None:
         f.F = f()[1]
-    arrays = [("input", f.x), *((p.name, p.value) for p in parameters)]
+    arrays = [*([] if grad_x is None else [("input", f.x)]), *((p.name, p.value) for p in parameters)]
     comparisons = tuple(_compare(f, *array, gradient) for array, gradient in zip(arrays, gradients, strict=True))
     report = GradientReport(type(model).__name__, comparisons, tolerance)
     if verbose:
@@ -240,7 +241,7 @@ def _problem(model: Any, x: Array, loss: Any, target: Any, rng: np.random.Genera
             "pass both or none."
         )
     t = None if target is None else as_table(target, CALLER, name="target", dtype=np.float64)
-    network = copy.deepcopy(network)
+    network, loss = copy.deepcopy((network, loss))
     for p in network.parameters():
         p.value, p.grad = p.value.astype(np.float64), np.zeros(p.value.shape)
     return network, loss, np.array(x, np.float64), t

@@ -41,6 +41,12 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
 
 
 @kernel
+def add(a: Array, b: Array, out: Array | None = None) -> Array:
+    """c = a + b, element by element, for arrays of one shape."""
+    return np.add(a, b, out=out)
+
+
+@kernel
 def column_sums(a: Array, out: Array) -> None:
     """out_j = sum_i a_ij: (N, M) -> (M,). A sum of many rows needs float64: in float32, 2^24 + 1 is 2^24."""
     out[...] = np.sum(a, axis=0, dtype=np.promote_types(a.dtype, np.float64))
@@ -53,7 +59,8 @@ class Parameter:
     """A learned array, `value`, and the gradient of the loss by it, `grad`, of the same shape and dtype.
 
     `name` is its place: "W" in a layer, "0.W" in the first layer of a `Sequential`. `grad` is zero until the first
-    backward pass. Raises TypeError if the value is not a floating-point array.
+    backward pass. `pending` holds gradients that reach the parameter along other ways than its layer's output, one for
+    each way; the layer's next backward pass adds them. Raises TypeError if the value is not a floating-point array.
 
     Example
     -------
@@ -69,6 +76,12 @@ class Parameter:
         self.value = value
         self.grad = np.zeros_like(value)
         self.name = name
+        self.pending: dict[Any, Array] = {}
+
+    def add_pending(self) -> None:
+        """Add the pending gradients to `grad`."""
+        while self.pending:
+            add(self.grad, self.pending.popitem()[1], out=self.grad)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles leave out the gradient."""
@@ -136,7 +149,7 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave out what forward kept of the last batch."""
-        return {name: value for name, value in vars(self).items() if name not in ("_x", "_y")}
+        return {name: value for name, value in vars(self).items() if name not in ("_x", "_y", "_kept", "_noise")}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -215,6 +228,8 @@ class Dense(Layer):
         x, grad_y = as_gradient(grad_y, self._x, "Dense", self.W.value.shape[1])
         matmul(x.T, grad_y, out=self.W.grad)
         column_sums(grad_y, out=self.b.grad)
+        for p in self.parameters():
+            p.add_pending()
 
     def parameters(self) -> list[Parameter]:
         return [self.W, self.b]

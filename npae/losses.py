@@ -78,6 +78,11 @@ class Loss:
         """
         raise NotImplementedError
 
+    def _by_row(self, output: Array, target: Array) -> Array:
+        """The loss of each row alone."""
+        pairs = zip(output[:, None], target[:, None], strict=True)
+        return np.array([self.value_and_gradient(one, x)[0] for one, x in pairs], np.float64)
+
     def check_target(self, target: Array) -> None:
         """Raise ValueError if the loss is not defined for this target."""
 

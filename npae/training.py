@@ -4,24 +4,38 @@ One pass over the data is an epoch. It cuts the shuffled rows into batches. The 
 plus noise, at a small part of the price (Bottou, 2010, "Large-scale machine learning with stochastic gradient
 descent").
 
-An autoencoder must give back its input: z = f(x), x_hat = g(z), with x_hat close to x. A denoising autoencoder gets
-x_in = corrupt(x) as its input, and still the clean x as its target.
+Every autoencoder here minimises one formula:
+
+    L = -log p(x|z) + Ω(z, f)          z = f(x_in)
+
+                      x_in          z                              Ω
+    autoencoder       x             f(x)                           0
+    denoising         corrupt(x)    f(x_in)                        0
+    k-sparse          x             the k largest of f(x)          0                            see `codes`
+    ordered           x             f(x), cut off at random        0
+    sparse            x             f(x)                           λ mean |z|, λ Σ KL(ρ ‖ ρ_j)  see `penalties`
+    contractive       x             f(x)                           λ |∂f/∂x|²
+    variational       x             μ + σ ε, (μ, log σ²) = f(x)    KL(q(z|x) ‖ N(0, I))
 
 Next: `autoencoder.py`, whose `fit` runs this loop.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 
+from npae.codes import StochasticLayer
 from npae.corruptions import Corruption, corrupt
 from npae.kernels.arrays import LINE, Array, aligned
-from npae.layers import Layer, Parameter, check_distinct
+from npae.layers import Layer, Parameter, Sequential, add, check_distinct
 from npae.losses import Loss
 from npae.optimizers import Optimizer, State
+from npae.penalties import Penalty
 
 
 def train_step(
@@ -34,13 +48,15 @@ def train_step(
     x: Array,
     *,
     corruption: Corruption | None = None,
+    code: StochasticLayer | None = None,
+    penalty: Penalty | None = None,
     rng: np.random.Generator | None = None,
     weight: Array | None = None,
 ) -> Array:
-    """Train on one batch x (N, d); return its loss, an array of shape ().
+    """Train on one batch x (N, d); return its L, an array of shape ().
 
-    `state` is optimizer.init(parameters). `rng` draws the noise of `corruption`; None takes fresh entropy. `weight`
-    (N,) has one number for each row.
+    `state` is optimizer.init(parameters). `code` draws z from the encoder's output h; without it z = h. `rng` draws the
+    noise of `corruption` and `code`; None takes fresh entropy. `weight` (N,) has one number for each row.
 
     Example
     -------
@@ -54,14 +70,65 @@ def train_step(
     >>> losses[-1] < 0.2 * losses[0]
     True
     """
-    x_in = x if corruption is None else corrupt(corruption, x, rng or np.random.default_rng())
-    z = encoder.forward(x_in)
+    rng = rng or np.random.default_rng()
+    x_in = x if corruption is None else corrupt(corruption, x, rng)
+    h = encoder.forward(x_in)
+    z = h if code is None else code.draw(h, rng)
     x_hat = decoder.forward(z)
     value, grad_x_hat = loss.value_and_gradient(x_hat, x, weight)
     grad_z = decoder.backward(grad_x_hat)
-    encoder.backward_parameters(grad_z)  # no gradient by the input is needed
+    grad_h = grad_z if code is None else code.backward(grad_z)
+    if penalty is not None:
+        omega, grad_omega = penalty.value_and_gradient(h, encoder, x_in, weight)
+        value, grad_h = add(np.asarray(value), np.asarray(omega)), add(grad_h, grad_omega)
+    encoder.backward_parameters(grad_h)  # no gradient by the input is needed
     optimizer.step(parameters, state)
     return value
+
+
+class Regularised(Layer):
+    """The network of a model with a stochastic code or a penalty, and, when it is called, its loss: to be checked.
+
+    forward gives y = [x_hat | h], so that L = -log p(x|z) + Ω is a function of y: a call (y, target) gives L and dL/dy.
+    Every forward pass draws the same code: `noise` stays in its state.
+    """
+
+    def __init__(self, network: Sequential, loss: Loss, penalty: Penalty | None, noise: np.random.Generator) -> None:
+        self.network, self.loss, self.penalty, self.noise = network, loss, penalty, noise
+
+    def forward(self, x: Array) -> Array:
+        """[x_hat | h], shape (N, d + the width of h)."""
+        encoder, *code, decoder = self.network.layers
+        self.x, self.h = x, encoder.forward(x)
+        z = cast(StochasticLayer, code[0]).draw(self.h, copy.deepcopy(self.noise)) if code else self.h
+        return np.hstack([decoder.forward(z), self.h])
+
+    def __call__(self, y: Array, target: Array) -> tuple[Array, Array]:
+        """(L, dL/dy)."""
+        d = y.shape[1] - self.h.shape[1]
+        value, grad_x_hat = self.loss.value_and_gradient(y[:, :d], target)
+        grad_h = np.zeros_like(self.h)
+        if self.penalty is not None:
+            omega, grad_h = self.penalty.value_and_gradient(y[:, d:], self.network.layers[0], self.x)
+            value = value + omega
+        return value, np.hstack([grad_x_hat, grad_h])
+
+    def backward(self, grad_y: Array) -> Array | None:  # type: ignore[override]
+        """dL/dx, and the gradient by each parameter. None instead of dL/dx if Ω depends on x besides through h."""
+        encoder, *code, decoder = self.network.layers
+        through_h = not any(p.pending for p in encoder.parameters())
+        d = grad_y.shape[1] - self.h.shape[1]
+        grad_h = decoder.backward(grad_y[:, :d])
+        for layer in code:
+            grad_h = layer.backward(grad_h)
+        grad_x = encoder.backward(grad_h + grad_y[:, d:])
+        return grad_x if through_h else None
+
+    def parameters(self) -> list[Parameter]:
+        return self.network.parameters()
+
+    def branches(self) -> list[Array]:
+        return self.network.branches()
 
 
 class DivergenceError(RuntimeError):

@@ -27,6 +27,7 @@ from npae.losses import Loss
 
 LARGE = 2**30  # bytes: the rows of larger memory maps are shuffled in blocks
 BLOCK = 2**20  # bytes of a block
+SAMPLE = 10_000  # rows
 POOL = 32  # blocks whose rows are shuffled together
 
 Indices: TypeAlias = "NDArray[np.int64]"
@@ -69,6 +70,10 @@ class TableBatches:
         """A row or rows, to try the network on: two if there are, since the product of one row is another kernel."""
         return self.X[:2].astype(self.dtype)
 
+    def sample(self) -> Array:
+        """At most 2 SAMPLE rows, evenly spaced, to choose a loss by."""
+        return self.X[:: max(1, len(self.X) // SAMPLE)]
+
 
 class StreamBatches:
     """The arrays (n, d) that an iterable yields, each checked when it arrives and used as one batch."""
@@ -99,6 +104,9 @@ class StreamBatches:
         return batch
 
     def example(self) -> Array:
+        return self.first
+
+    def sample(self) -> Array:
         return self.first
 
     def _checked(self, source: Iterable[ArrayLike], **spec: Any) -> Iterator[Array]:

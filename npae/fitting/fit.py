@@ -27,8 +27,9 @@ from npae.fitting.progress import Progress
 from npae.fitting.recording import recorded_step
 from npae.kernels.arrays import Array
 from npae.layers import Parameter, Sequential
-from npae.losses import LOSSES, Loss
+from npae.losses import Loss
 from npae.optimizers import OPTIMIZERS, Optimizer
+from npae.penalties import Penalty
 from npae.training import DivergenceError, flatten, train
 
 
@@ -41,6 +42,7 @@ class Plan:
     loss: Loss
     optimizer: Optimizer
     corruption: Corruption | None
+    penalty: Penalty | None
     validation: Array | None
     patience: int | None
     callbacks: list[Callback]
@@ -72,7 +74,7 @@ def check_fit(
     batch_size = as_count(model.batch_size, caller, "batch_size")
     patience = None if model.patience is None or extra_epochs else as_count(model.patience, caller, "patience")
     optimizer = resolve(model.optimizer, Optimizer, OPTIMIZERS, caller, "optimizer")
-    corruption = model._corruption()
+    corruption, penalty = model._corruption(), model._penalty()
     callbacks = as_callbacks(callbacks, caller)
     verbose = None if model.verbose is None else as_flag(model.verbose, caller, "verbose")
     previous: TrainingState | None = (
@@ -80,7 +82,7 @@ def check_fit(
     )
     names = column_names(X, caller)
     if previous is None:
-        loss, done, spec = resolve(model.loss, Loss, LOSSES, caller, "loss"), 0, _spec(model, caller)
+        loss, done, spec = model._loss(), 0, _spec(model, caller)
     else:
         loss, done = previous.loss, len(previous.history.loss)
         spec = {"width": model.n_features_in_, "dtype": previous.network.dtype}
@@ -92,6 +94,8 @@ def check_fit(
             )
     epochs = done + extra_epochs if extra_epochs else epochs
     batches = as_batches(X, sample_weight, loss, caller, batch_size=batch_size, epochs=epochs - done, **spec)
+    if previous is None:
+        loss = model._loss(batches.sample())
     V = None
     if validation is not None:
         check_names(validation, names, caller, "validation")
@@ -105,8 +109,8 @@ def check_fit(
     if checkpoint is not None:
         checkpoint.check(model)
     return Plan(
-        batches, names, loss, optimizer, corruption, V, patience, callbacks, checkpoint, verbose,
-        previous, done, epochs, extra_epochs > 0,
+        batches, names, loss, optimizer, corruption, penalty, V, patience, callbacks, checkpoint,
+        verbose, previous, done, epochs, extra_epochs > 0,
     )  # fmt: skip
 
 
@@ -116,8 +120,7 @@ def begin_training(model: Any, plan: Plan) -> TrainingState:
     init_rng, shuffle_rng, noise_rng, validation_rng = rng.spawn(4)
     network = build_network(model, plan.batches.width, plan.batches.dtype, plan.loss, init_rng)
     example = plan.batches.example()
-    with np.errstate(over="ignore", invalid="ignore"):
-        plan.loss.value_and_gradient(network.forward(example), example)  # raises if loss and network do not fit
+    evaluate(network, plan.loss, example, example, penalty=plan.penalty, rng=copy.deepcopy(rng))  # raises if unfit
     # A schedule covers the model's `epochs`, also if partial_fit runs them one by one.
     total_steps = None if plan.batches.steps is None else int(model.epochs) * plan.batches.steps
     state = plan.optimizer.init([flatten(network.parameters())], total_steps)
@@ -164,7 +167,7 @@ def _run_epochs(
     history, vector = training.history, flatten(training.network.parameters())
     if training.last is not None:
         vector.value[:], training.last = training.last, None
-    step = recorded_step(training, vector, plan.batches, plan.corruption)
+    step = recorded_step(training, vector, plan.batches, plan.corruption, plan.penalty)
 
     def batches() -> Iterator[tuple[Array, Array | None]]:
         training.epoch_complete = False
@@ -174,7 +177,7 @@ def _run_epochs(
     try:
         started = time.perf_counter()
         for loss in train(step, batches, plan.epochs - plan.done):
-            validation_loss = _validate(training, vector, validation)
+            validation_loss = _validate(training, vector, plan.penalty, validation)
             history.add(loss, validation_loss, _last_rate(training), time.perf_counter() - started)
             if plan.patience is not None:
                 training.keep_best(vector.value, plan.patience)
@@ -198,13 +201,16 @@ def _run_epochs(
             training.last, vector.value[:] = vector.value.copy(), training.best
 
 
-def _validate(training: TrainingState, vector: Parameter, validation: tuple[Array, Array] | None) -> float | None:
-    """The validation loss, if there are validation data. Raises DivergenceError if it or a parameter is not finite."""
+def _validate(
+    training: TrainingState, vector: Parameter, penalty: Penalty | None, validation: tuple[Array, Array] | None
+) -> float | None:
+    """L on the validation data, if there are any. Raises DivergenceError if it or a parameter is not finite."""
     if not np.isfinite(vector.value).all():
         raise DivergenceError("a parameter that is not finite")
     if validation is None:
         return None
-    loss = evaluate(training.network, training.loss, *validation)
+    rng = training.validation_noise_rng().spawn(1)[0]  # other noise than that of the inputs
+    loss = evaluate(training.network, training.loss, *validation, penalty=penalty, rng=rng)
     if not np.isfinite(loss):
         raise DivergenceError(f"a validation loss of {loss}")
     return loss

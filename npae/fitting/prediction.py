@@ -9,16 +9,18 @@ chunk of blocks at a time, so a memory map is never converted as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from npae.codes import StochasticLayer
 from npae.estimator.validation import all_finite, check_finite, refuse_non_finite
 from npae.fitting.recording import recordable
 from npae.kernels import blockwise
 from npae.kernels.arrays import Array, aligned
 from npae.layers import Sequential
 from npae.losses import Loss
+from npae.penalties import Penalty
 
 BLOCK_ROWS = 128
 FEW_ROWS = 8 * BLOCK_ROWS  # up to here, all rows are one block: to record and share blocks would take longer
@@ -51,17 +53,40 @@ def predict_in_batches(
     return Y
 
 
-def evaluate(network: Sequential, loss: Loss, inputs: Array, targets: Array, weight: Array | None = None) -> float:
-    """The mean loss of network(inputs) against `targets`; with `weight` (N,) of mean 1, the weighted mean."""
+def evaluate(
+    network: Sequential,
+    loss: Loss,
+    inputs: Array,
+    targets: Array,
+    weight: Array | None = None,
+    *,
+    penalty: Penalty | None = None,
+    rng: np.random.Generator | None = None,
+) -> float:
+    """The mean of L over the rows; with `weight` (N,) of mean 1, the weighted mean.
+
+    Without `penalty`, L is the loss alone. With `rng`, a stochastic code is drawn. A penalty that depends on a whole
+    batch, such as KLSparsity, is the mean of its values for blocks of BLOCK_ROWS rows.
+    """
+    encoder, *code, decoder = network.layers
     tables = [inputs, *([] if targets is inputs else [targets]), *([] if weight is None else [weight[:, None]])]
 
     def mean_loss(*block: Array) -> tuple[Array]:
         x, t = block[0], block[0 if targets is inputs else 1]
         w = None if weight is None else block[-1].reshape(-1)
-        return (np.asarray(loss.value_and_gradient(network.forward(x), t, w)[0]),)
+        h = z = encoder.forward(x)
+        for layer in code:
+            z = layer.forward(h) if rng is None else cast(StochasticLayer, layer).draw(h, rng)
+        value, _ = loss.value_and_gradient(decoder.forward(z), t, w)
+        if penalty is not None:
+            value = value + penalty.value_and_gradient(h, encoder, x, w)[0]
+            for p in encoder.parameters():
+                p.pending.clear()
+        return (np.asarray(value),)
 
-    with np.errstate(over="ignore", invalid="ignore"):
-        (losses,) = _in_blocks(mean_loss, network.dtype, tables, network, loss)
+    draws = bool(code) and rng is not None
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        (losses,) = _in_blocks(mean_loss, network.dtype, tables, network, loss, penalty, *([rng] if draws else []))
     rows = np.full(len(losses), BLOCK_ROWS)
     rows[-1] = len(inputs) - BLOCK_ROWS * (len(losses) - 1)
     return float(losses @ rows) / len(inputs)

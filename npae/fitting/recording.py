@@ -25,6 +25,7 @@ from npae.kernels.arrays import Array
 from npae.layers import Dense, Layer, Parameter, Sequential, all_layers
 from npae.losses import BCE, MSE
 from npae.optimizers import SGD, Adam
+from npae.penalties import Penalty
 from npae.training import train_step
 
 # The exact types that work in kernels alone; a subclass may not.
@@ -39,19 +40,21 @@ def recordable(*objects: Any) -> bool:
 
 
 def recorded_step(
-    training: TrainingState, vector: Parameter, batches: Batches, corruption: Corruption | None
+    training: TrainingState, vector: Parameter, batches: Batches, corruption: Corruption | None, penalty: Penalty | None
 ) -> Callable[[Array, Array | None], float]:
     """`train_step` as a function (batch, weight) -> loss that fetches the rows itself and is replayed if it can be."""
-    encoder, decoder = training.network.layers
+    encoder, *codes, decoder = training.network.layers
+    code: Any = codes[0] if codes else None
     loss, optimizer, state, rng = training.loss, training.optimizer, training.state, training.noise_rng
 
     def step(batch: Array, weight: Array | None) -> Array:
         x = batches.rows(batch)
         return train_step(
-            encoder, decoder, loss, optimizer, [vector], state, x, corruption=corruption, rng=rng, weight=weight
-        )
+            encoder, decoder, loss, optimizer, [vector], state, x,
+            corruption=corruption, code=code, penalty=penalty, rng=rng, weight=weight,
+        )  # fmt: skip
 
-    can_record = recordable(encoder, decoder, loss, optimizer, corruption)
+    can_record = recordable(training.network, loss, optimizer, corruption, penalty)
     recordings: dict[int, tuple[Array, Array | None, Callable[[], Array]]] = {}  # by the number of rows
 
     def record_or_replay(batch: Array, weight: Array | None) -> float:

@@ -183,7 +183,7 @@ def _check_training(learned: dict[str, Any], d: int) -> None:
     _check_fields(training.state)
     _check_fields(training.history)
     network, loss, history = training.network, training.loss, training.history
-    encoder, decoder = network.layers
+    encoder, *_, decoder = network.layers
     parts = dict(zip(_DERIVED, (network, encoder, decoder, loss, history), strict=True))
     for name, part in parts.items():
         if learned[name] is not part:

@@ -1,0 +1,251 @@
+"""The variational autoencoder: the code is a distribution, and the model can be asked how likely an image is.
+
+    p(z) = N(0, I)          p(x|z) = the loss's distribution around g(z)          p(x) = ∫ p(x|z) p(z) dz
+
+g turns random codes into data. To learn it one needs the z that x came from, and f guesses: q(z|x) = N(μ, diag σ²) with
+(μ, log σ²) = f(x). For any q, Jensen's inequality gives the evidence lower bound (ELBO)
+
+    log p(x) = log E_q [p(x|z) p(z) / q(z|x)] >= E_q [log p(x|z)] - KL(q(z|x) ‖ p(z))
+
+and training raises it by both networks at once. The difference is KL(q(z|x) ‖ p(z|x)): how well f guesses.
+
+Both terms are sums over a whole row, in nats. A mean over pixels in the first would weaken it d times against the
+second, and the code would say nothing. So `Bernoulli` and `Gaussian` are losses of rows, not of elements.
+
+Sources: Kingma and Welling, 2014, "Auto-encoding variational Bayes"; Rezende, Mohamed and Wierstra, 2014, "Stochastic
+backpropagation"; Burda, Grosse and Salakhutdinov, 2016, "Importance weighted autoencoders".
+
+Next: `pretraining.py`, which trains a deep network layer by layer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+
+from npae.autoencoder import Autoencoder
+from npae.codes import GaussianCode
+from npae.estimator.arguments import as_count, as_generator, as_real
+from npae.estimator.validation import check_finite, normalized_weights
+from npae.fitting.prediction import evaluate, predict_in_batches
+from npae.kernels import kernel
+from npae.kernels.arrays import Array, ArrayLike, RandomState
+from npae.layers import Sequential, add
+from npae.losses import BCE, MSE, Loss
+from npae.penalties import GaussianKL
+
+ROWS_AT_ONCE = 2**12  # decoded codes of the importance-sampled likelihood
+
+
+@kernel
+def scaled(a: Array, factor: float) -> Array:
+    """c = factor · a."""
+    c: Array = a * a.dtype.type(factor)
+    return c
+
+
+@dataclass(frozen=True)
+class Bernoulli(BCE):
+    """-log p(x|z) of a whole row in nats, with independent elements of probability p = sigmoid(logit).
+
+        L = mean_n Σ_j [ -x_nj log p_nj - (1 - x_nj) log(1 - p_nj) ]          d times `BCE`
+
+    Example
+    -------
+    >>> value, grad = Bernoulli()([[0.0, 0.0]], [[1.0, 0.0]])
+    >>> round(value, 4) == round(2 * 0.6931, 4), grad.tolist()
+    (True, [[-0.5, 0.5]])
+    """
+
+    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        value, grad = super().value_and_gradient(prediction, target, weight)
+        return scaled(value, target.shape[1]), scaled(grad, target.shape[1])
+
+    def _by_row(self, output: Array, target: Array) -> Array:
+        rows: Array = target.shape[1] * super()._by_row(output, target)
+        return rows
+
+
+@dataclass(frozen=True)
+class Gaussian(MSE):
+    """-log p(x|z) of a whole row in nats, with p(x|z) = N(x_hat, std² I).
+
+        L = mean_n [ |x_n - x_hat_n|² / (2 std²) + d log(std √(2π)) ]
+
+    Parameters
+    ----------
+    std : float or None
+        The standard deviation of x around x_hat, in the units of x: finer detail than this is not worth a code. None
+        lets fit take that of probabilistic PCA with as many directions, which is what the best linear code leaves over.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If std is not > 0.
+
+    Example
+    -------
+    >>> value, grad = Gaussian(0.5)([[1.0, 3.0]], [[0.0, 1.0]])
+    >>> round(value - 2 * np.log(0.5 * np.sqrt(2 * np.pi)), 6), grad.tolist()
+    (10.0, [[4.0, 8.0]])
+    """
+
+    std: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.std is not None:
+            as_real(self.std, "Gaussian", "std", low=0, without=0)
+
+    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        std, d = self._std(), target.shape[1]
+        value, grad = super().value_and_gradient(prediction, target, weight)
+        factor, constant = d / (2 * std * std), d * math.log(std * math.sqrt(2 * math.pi))
+        return add(scaled(value, factor), np.asarray(constant)), scaled(grad, factor)
+
+    def _by_row(self, output: Array, target: Array) -> Array:
+        std, d = self._std(), target.shape[1]
+        constant = d * math.log(std * math.sqrt(2 * math.pi))
+        rows: Array = d * super()._by_row(output, target) / (2 * std * std) + constant
+        return rows
+
+    def _std(self) -> float:
+        if self.std is None:
+            raise ValueError("Gaussian expected std, which a VAE's fit would set, got None: pass Gaussian(0.1), say.")
+        return self.std
+
+
+def linear_noise(X: Array, k: int) -> float:
+    """The noise that k linear directions leave: std² is the mean of the d - k smallest variances of X.
+
+    It is the maximum-likelihood std of p(x) = N(mean, W Wᵀ + std² I), W (d, k). Never less than 1 % of the data's own
+    standard deviation: X may lie in a plane.
+
+    Source: Tipping and Bishop, 1999, "Probabilistic principal component analysis", equation 8.
+    """
+    centred = X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)
+    variances = np.linalg.eigvalsh(centred.T @ centred / len(X))
+    left = max(0.0, float(variances[: X.shape[1] - k].mean())) if k < X.shape[1] else 0.0
+    return math.sqrt(max(left, 1e-4 * float(variances.mean()), float(np.finfo(np.float32).tiny)))
+
+
+@dataclass(eq=False, repr=False)
+class VAE(Autoencoder):
+    """Variational autoencoder: (μ, log σ²) = f(x), z = μ + σ ε, x_hat = g(z), with codes that fill N(0, I).
+
+        L = E [-log p(x|z)] + β KL(N(μ, diag σ²) ‖ N(0, I))          ε ~ N(0, I); in nats per row
+
+    `encode` gives μ, `reconstruct` gives g(μ): both are fixed. `history_` holds L, `score` the bound on log p(x).
+
+    Parameters
+    ----------
+    loss : "mse", "bce", Gaussian or Bernoulli
+        p(x|z): "mse" is `Gaussian()` for real-valued data, "bce" is `Bernoulli()` for data in [0, 1].
+    beta : float >= 0
+        β. 1 is the bound; more makes codes independent and poor, less makes reconstructions sharp and samples poor.
+    hidden, latent_dim, activation, output, optimizer, epochs, batch_size, patience, encoder, decoder, dtype, \
+random_state, verbose
+        As for `AE`. An `encoder` of your own gives 2 · latent_dim numbers: μ, then log σ².
+
+    Attributes
+    ----------
+    encoder_ : Sequential
+        x -> (μ, log σ²).
+    decoder_, network_, loss_, history_, training_, n_features_in_, feature_names_in_
+        As for `AE`. `loss_` is a `Bernoulli`, or a `Gaussian` with its std.
+
+    Example
+    -------
+    >>> import npae, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 1)) * [3.0, 2.0, 1.0] + 0.1 * rng.normal(size=(500, 3))      # a line, and noise
+    >>> vae = npae.VAE(hidden=(), latent_dim=1, optimizer=npae.Adam(0.03), epochs=60, random_state=0).fit(X)
+    >>> bool(abs(vae.sample(1000, random_state=0).std(axis=0) - X.std(axis=0)).max() < 0.5)
+    True
+    """
+
+    _: KW_ONLY
+    beta: float = 1.0
+
+    def sample(self, n: int, random_state: RandomState = None) -> Array:
+        """n new rows x_hat = g(z) from codes z ~ N(0, I), shape (n, d): means, without the noise of p(x|z).
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if n is not a whole number >= 1.
+        """
+        self._learned("network_")
+        caller = type(self).__name__
+        n, rng = as_count(n, caller, "n"), as_generator(random_state, caller)
+        return self.decode(rng.standard_normal((n, self._n_features_out)).astype(self._dtype))
+
+    def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
+        """The evidence lower bound on log p(x), in nats, as a mean over the rows of X: higher is better.
+
+        β is 1 here, whatever it was in training. Each row has one draw of z, the same at every call.
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the loss's range.
+        """
+        network: Sequential = self._learned("network_")
+        X, caller = self._table(X, keep_memmap=True), type(self).__name__
+        self.loss_.check_target(X)
+        weight = None if sample_weight is None else normalized_weights(sample_weight, len(X), caller)
+        rng = self.training_.validation_noise_rng()
+        return -check_finite(evaluate(network, self.loss_, X, X, weight, penalty=GaussianKL(), rng=rng), caller)
+
+    def log_likelihood(self, X: ArrayLike, samples: int = 1000, random_state: RandomState = 0) -> Array:
+        """An estimate of log p(x) in nats for each row of X, shape (n,), by importance sampling.
+
+            log p(x) ≈ log 1/S Σ_s p(x|z_s) p(z_s) / q(z_s|x)          z_s ~ q(z|x), S = samples
+
+        With one sample its mean is the bound of `score`. It grows with the samples, on average, and tends to log p(x)
+        from below. Compare models by it rather than by the bound, which also depends on how well f guesses.
+
+        Source: Burda, Grosse and Salakhutdinov, 2016, equation 8.
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the loss's range,
+        or samples is not a whole number >= 1.
+        """
+        encoder, caller = self._learned("encoder_"), type(self).__name__
+        samples, rng = as_count(samples, caller, "samples"), as_generator(random_state, caller)
+        X = self._table(X, keep_memmap=True)
+        self.loss_.check_target(X)
+        H, k = predict_in_batches(encoder.forward, X, self._dtype, caller, encoder), self._n_features_out
+        result = np.empty(len(X))
+        for i, (mu, log_variance) in enumerate(zip(H[:, :k], H[:, k:], strict=True)):
+            log_weights = []
+            for first in range(0, samples, ROWS_AT_ONCE):
+                noise = rng.standard_normal((min(ROWS_AT_ONCE, samples - first), k)).astype(self._dtype)
+                z = mu + np.exp(log_variance / 2) * noise
+                log_prior_over_q = ((noise**2 - z**2 + log_variance) / 2).sum(axis=1, dtype=np.float64)
+                x = np.broadcast_to(X[i].astype(self._dtype), (len(z), len(X[i])))
+                log_weights.append(log_prior_over_q - self.loss_._by_row(self.decoder_.forward(z), x))
+            log_w = np.concatenate(log_weights)
+            result[i] = log_w.max() + np.log(np.mean(np.exp(log_w - log_w.max())))
+        return check_finite(result, caller)
+
+    def encode(self, X: ArrayLike) -> Array:
+        """μ of q(z|x), shape (n, latent_dim). Raises as `AE.encode` does."""
+        return np.ascontiguousarray(super().encode(X))
+
+    def _loss(self, rows: Array | None = None) -> Loss:
+        loss = self.loss
+        if isinstance(loss, str) and loss in LIKELIHOODS:
+            loss = LIKELIHOODS[loss]()
+        if not isinstance(loss, Gaussian | Bernoulli):
+            raise ValueError(
+                f"VAE expected loss as one of {sorted(LIKELIHOODS)}, a Gaussian or a Bernoulli, got {loss!r}: "
+                "choose one of these, since the bound needs the likelihood of a whole row."
+            )
+        if isinstance(loss, Gaussian) and loss.std is None and rows is not None:
+            return Gaussian(linear_noise(rows, self._code().k))
+        return loss
+
+    def _code(self) -> GaussianCode:
+        return GaussianCode(as_count(self.latent_dim, "VAE", "latent_dim"))
+
+    def _penalty(self) -> GaussianKL:
+        return GaussianKL(as_real(self.beta, "VAE", "beta", low=0))
+
+
+LIKELIHOODS: dict[str, type[Gaussian] | type[Bernoulli]] = {"mse": Gaussian, "bce": Bernoulli}
