@@ -1,9 +1,9 @@
 """npae: autoencoders from scratch in NumPy.
 
-Read the source in this order: layers, activations, losses, optimizers, corruptions, tied, codes, penalties, training,
-autoencoder, denoising, variational, pca, gradcheck. Each module imports only from those before it, and from the folders
-below: kernels (the fast twins of the formulas), estimator (scikit-learn's conventions), fitting (what `fit` adds around
-the training loop), storage (files) and datasets.
+Read the source in this order: layers, activations, losses, likelihoods, optimizers, corruptions, tied, codes,
+penalties, training, autoencoder, denoising, variational, pca, gradcheck. Each module imports only from those before it,
+and from the folders below: kernels (the fast twins of the formulas), estimator (scikit-learn's conventions), fitting
+(what `fit` adds around the training loop), storage (files) and datasets.
 """
 
 from npae import datasets
@@ -16,13 +16,14 @@ from npae.fitting import History
 from npae.gradcheck import GradientReport, check_gradients
 from npae.kernels import backend_info, backend_name, use_backend
 from npae.layers import Dense, Layer, Parameter, Sequential
+from npae.likelihoods import Bernoulli, Gaussian
 from npae.losses import BCE, MSE, SSIM, Loss
 from npae.optimizers import SGD, Adam, Constant, Cosine, Optimizer, Schedule
 from npae.pca import PCA
 from npae.penalties import L1, Contractive, GaussianKL, KLSparsity, Penalty
 from npae.storage import load, save
 from npae.tied import TiedDense
-from npae.variational import VAE, Bernoulli, Gaussian
+from npae.variational import VAE
 
 __version__ = "0.2.0"
 

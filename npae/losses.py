@@ -15,7 +15,7 @@ A loss is called as `loss(prediction, target, sample_weight=None) -> (value, gra
 and gradient under one normaliser, so they cannot drift apart. The value is the mean over all N·d elements, for
 SSIM over all windows. `inverse_link` maps the network's output to x_hat: the sigmoid for BCE, else the identity.
 
-Next: `optimizers.py`, which steps down the gradient.
+Next: `likelihoods.py`, where the loss is that of a whole row.
 """
 
 from __future__ import annotations

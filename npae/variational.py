@@ -10,7 +10,7 @@ g turns random codes into data. To learn it one needs the z that x came from, an
 and training raises it by both networks at once. The difference is KL(q(z|x) ‖ p(z|x)): how well f guesses.
 
 Both terms are sums over a whole row, in nats. A mean over pixels in the first would weaken it d times against the
-second, and the code would say nothing. So `Bernoulli` and `Gaussian` are losses of rows, not of elements.
+second, and the code would say nothing. So the losses here are those of `likelihoods`, of rows and not of elements.
 
 Sources: Kingma and Welling, 2014, "Auto-encoding variational Bayes"; Rezende, Mohamed and Wierstra, 2014, "Stochastic
 backpropagation"; Burda, Grosse and Salakhutdinov, 2016, "Importance weighted autoencoders".
@@ -20,7 +20,6 @@ Next: `pretraining.py`, which trains a deep network layer by layer.
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -31,104 +30,13 @@ from npae.codes import GaussianCode
 from npae.estimator.arguments import as_count, as_generator, as_real
 from npae.estimator.validation import check_finite, normalized_weights
 from npae.fitting.prediction import evaluate, predict_in_batches
-from npae.kernels import kernel
 from npae.kernels.arrays import Array, ArrayLike, RandomState
-from npae.layers import Sequential, add
-from npae.losses import BCE, MSE, Loss
+from npae.layers import Sequential
+from npae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, linear_noise
+from npae.losses import Loss
 from npae.penalties import GaussianKL
 
 ROWS_AT_ONCE = 2**12  # decoded codes of the importance-sampled likelihood
-
-
-@kernel
-def scaled(a: Array, factor: float) -> Array:
-    """c = factor · a."""
-    c: Array = a * a.dtype.type(factor)
-    return c
-
-
-@dataclass(frozen=True)
-class Bernoulli(BCE):
-    """-log p(x|z) of a whole row in nats, with independent elements of probability p = sigmoid(logit).
-
-        L = mean_n Σ_j [ -x_nj log p_nj - (1 - x_nj) log(1 - p_nj) ]          d times `BCE`
-
-    Example
-    -------
-    >>> value, grad = Bernoulli()([[0.0, 0.0]], [[1.0, 0.0]])
-    >>> round(value, 4) == round(2 * 0.6931, 4), grad.tolist()
-    (True, [[-0.5, 0.5]])
-    """
-
-    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        value, grad = super().value_and_gradient(prediction, target, weight)
-        return scaled(value, target.shape[1]), scaled(grad, target.shape[1])
-
-    def _by_row(self, output: Array, target: Array) -> Array:
-        rows: Array = target.shape[1] * super()._by_row(output, target)
-        return rows
-
-
-@dataclass(frozen=True)
-class Gaussian(MSE):
-    """-log p(x|z) of a whole row in nats, with p(x|z) = N(x_hat, std² I).
-
-        L = mean_n [ |x_n - x_hat_n|² / (2 std²) + d log(std √(2π)) ]
-
-    Parameters
-    ----------
-    std : float or None
-        The standard deviation of x around x_hat, in the units of x: finer detail than this is not worth a code. None
-        lets fit take that of probabilistic PCA with as many directions, which is what the best linear code leaves over.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If std is not > 0.
-
-    Example
-    -------
-    >>> value, grad = Gaussian(0.5)([[1.0, 3.0]], [[0.0, 1.0]])
-    >>> round(value - 2 * np.log(0.5 * np.sqrt(2 * np.pi)), 6), grad.tolist()
-    (10.0, [[4.0, 8.0]])
-    """
-
-    std: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.std is not None:
-            as_real(self.std, "Gaussian", "std", low=0, without=0)
-
-    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        std, d = self._std(), target.shape[1]
-        value, grad = super().value_and_gradient(prediction, target, weight)
-        factor, constant = d / (2 * std * std), d * math.log(std * math.sqrt(2 * math.pi))
-        return add(scaled(value, factor), np.asarray(constant)), scaled(grad, factor)
-
-    def _by_row(self, output: Array, target: Array) -> Array:
-        std, d = self._std(), target.shape[1]
-        constant = d * math.log(std * math.sqrt(2 * math.pi))
-        rows: Array = d * super()._by_row(output, target) / (2 * std * std) + constant
-        return rows
-
-    def _std(self) -> float:
-        if self.std is None:
-            raise ValueError("Gaussian expected std, which a VAE's fit would set, got None: pass Gaussian(0.1), say.")
-        return self.std
-
-
-def linear_noise(X: Array, k: int) -> float:
-    """The noise that k linear directions leave: std² is the mean of the d - k smallest variances of X.
-
-    It is the maximum-likelihood std of p(x) = N(mean, W Wᵀ + std² I), W (d, k). Never less than 1 % of the data's own
-    standard deviation: X may lie in a plane.
-
-    Source: Tipping and Bishop, 1999, "Probabilistic principal component analysis", equation 8.
-    """
-    centred = X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)
-    variances = np.linalg.eigvalsh(centred.T @ centred / len(X))
-    left = max(0.0, float(variances[: X.shape[1] - k].mean())) if k < X.shape[1] else 0.0
-    return math.sqrt(max(left, 1e-4 * float(variances.mean()), float(np.finfo(np.float32).tiny)))
 
 
 @dataclass(eq=False, repr=False)
@@ -246,6 +154,3 @@ random_state, verbose
 
     def _penalty(self) -> GaussianKL:
         return GaussianKL(as_real(self.beta, "VAE", "beta", low=0))
-
-
-LIKELIHOODS: dict[str, type[Gaussian] | type[Bernoulli]] = {"mse": Gaussian, "bce": Bernoulli}

@@ -17,20 +17,24 @@ from typing import Any
 import numpy as np
 
 from npae.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from npae.codes import GaussianCode, NestedDropout
 from npae.corruptions import Corruption, GaussianNoise, MaskingNoise, SaltAndPepper
 from npae.fitting.batches import Batches
 from npae.fitting.history import TrainingState
 from npae.kernels import recorded
 from npae.kernels.arrays import Array
 from npae.layers import Dense, Layer, Parameter, Sequential, all_layers
+from npae.likelihoods import Bernoulli, Gaussian
 from npae.losses import BCE, MSE
 from npae.optimizers import SGD, Adam
-from npae.penalties import Penalty
+from npae.penalties import GaussianKL, Penalty
+from npae.tied import TiedDense
 from npae.training import train_step
 
 # The exact types that work in kernels alone; a subclass may not.
 RECORDABLE: set[type] = {Dense, Sequential, ReLU, LeakyReLU, ELU, Sigmoid, Tanh, Identity}
 RECORDABLE |= {MSE, BCE, SGD, Adam, GaussianNoise, MaskingNoise, SaltAndPepper, type(None)}
+RECORDABLE |= {Bernoulli, Gaussian, TiedDense, NestedDropout, GaussianCode, GaussianKL}
 
 
 def recordable(*objects: Any) -> bool:

@@ -19,11 +19,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from npae.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from npae.codes import GaussianCode, NestedDropout, TopK
 from npae.estimator.arguments import as_path
 from npae.kernels.arrays import Array
 from npae.layers import Dense, Layer, Sequential
 from npae.losses import BCE, Loss
 from npae.storage.files import atomic_write
+from npae.tied import TiedDense
 
 _FORMULAS: dict[type[Layer], list[str]] = {
     ReLU: ["x = np.maximum(x, 0)"],
@@ -32,6 +34,14 @@ _FORMULAS: dict[type[Layer], list[str]] = {
     Sigmoid: ["e = np.exp(-np.abs(x))  # cannot overflow", "x = np.where(x > 0, 1, e) / (1 + e)"],
     Tanh: ["x = np.tanh(x)"],
     Identity: [],
+    TopK: [
+        "kept = np.argsort(-x, axis=1, kind='stable')[:, :{0.k}]",
+        "y = np.zeros_like(x)",
+        "np.put_along_axis(y, kept, np.take_along_axis(x, kept, axis=1), axis=1)",
+        "x = y",
+    ],
+    NestedDropout: [],
+    GaussianCode: ["x = x[:, :{0.k}]  # the mean"],
 }
 
 _FILE = '''"""{title}, trained with npae and exported: this file needs NumPy alone.
@@ -106,8 +116,9 @@ def export_network(path: str | os.PathLike[str], network: Sequential, loss: Loss
             f"export expected a loss whose inverse_link is that of MSE or BCE, got {loss!r}: "
             "train with one of these, or keep the model with pickle."
         )
-    encoder, decoder = network.layers
-    f, g = list(_leaves(encoder)), [*_leaves(decoder), *([Sigmoid()] if link is BCE.inverse_link else [])]
+    encoder, *code, decoder = network.layers
+    f = [leaf for layer in (encoder, *code) for leaf in _leaves(layer)]
+    g = *_leaves(decoder), *([Sigmoid()] if link is BCE.inverse_link else [])]
     d, k = network.n_in, decoder.n_in or encoder.n_out
     arrays: dict[str, Array] = {}
     _write(
@@ -134,7 +145,7 @@ def _leaves(layer: Layer) -> Iterator[Layer]:
     if type(layer) is Sequential:
         for inner in layer.layers:
             yield from _leaves(inner)
-    elif type(layer) is Dense or type(layer) in _FORMULAS:
+    elif type(layer) in (Dense, TiedDense) or type(layer) in _FORMULAS:
         yield layer
     else:
         raise TypeError(
@@ -147,10 +158,15 @@ def _body(layers: list[Layer], arrays: dict[str, Array]) -> str:
     """The lines that apply the layers to x; their weights are added to `arrays`."""
     lines = []
     for layer in layers:
-        if isinstance(layer, Dense):
-            i = len(arrays) // 2 + 1
-            arrays[f"W{i}"], arrays[f"b{i}"] = layer.W.value, layer.b.value
-            lines.append(f"x = x @ W{i} + b{i}")
+        if isinstance(layer, Dense | TiedDense):
+            i = sum(name.startswith("b") for name in arrays) + 1
+            W = f"W{i}"
+            if isinstance(layer, TiedDense):
+                W = next(name for name, a in arrays.items() if a is layer.W.value) + ".T"
+            else:
+                arrays[W] = layer.W.value
+            arrays[f"b{i}"] = layer.b.value
+            lines.append(f"x = x @ {W} + b{i}")
         else:
             lines += [line.format(layer) for line in _FORMULAS[type(layer)]]
     return "\n".join(f"    {line}" for line in [*lines, "return x"])

@@ -28,6 +28,7 @@ from npae.losses import SSIM
 from npae.storage import archive
 from npae.storage.files import atomic_write
 from npae.storage.serialize import deserialize, serialize
+from npae.tied import tie
 from npae.training import flatten
 
 _DERIVED = ("network_", "encoder_", "decoder_", "loss_", "history_")  # `Estimator._after_load` sets them from training_
@@ -136,6 +137,8 @@ def _rebuild(header: bytes, contents: dict[str, Any], arrays: dict[str, Array]) 
         if not _is_learned(name):
             raise ValueError(f"{name!r:.200} is not an attribute that fit sets")
         setattr(model, name, deserialize(value, arrays))
+    if "training_" in vars(model):
+        tie(*vars(model)["training_"].network.layers[:: len(vars(model)["training_"].network.layers) - 1])
     model._after_load()
     _check(model)
     if "training_" in vars(model):

@@ -22,21 +22,26 @@ from typing import Any
 import numpy as np
 
 from npae.activations import ACTIVATIONS
+from npae.codes import GaussianCode, NestedDropout, TopK
 from npae.corruptions import CORRUPTIONS
 from npae.estimator.parameters import constructor_defaults
 from npae.fitting import History, TrainingState
 from npae.kernels.arrays import Array
 from npae.layers import Dense, Sequential
+from npae.likelihoods import Bernoulli, Gaussian
 from npae.losses import LOSSES
 from npae.optimizers import OPTIMIZERS, Constant, Cosine, State
+from npae.penalties import PENALTIES, GaussianKL
 from npae.storage.archive import DTYPES, NAME
+from npae.tied import TiedDense
 
 _LARGEST_INT = 10**4000  # Python reads integers of at most 4300 digits
 _LARGEST_POOL = 64  # of a seed sequence, which takes time quadratic in its pool
 _BIT_GENERATORS = {"PCG64": 0, "PCG64DXSM": 0, "SFC64": 0, "Philox": 4, "MT19937": 624}  # length of each one's buffer
 
-_named: dict[str, Any] = {**ACTIVATIONS, **LOSSES, **OPTIMIZERS, **CORRUPTIONS}
+_named: dict[str, Any] = {**ACTIVATIONS, **LOSSES, **OPTIMIZERS, **CORRUPTIONS, **PENALTIES}
 _plain: list[Any] = [*_named.values(), Constant, Cosine, History, State, TrainingState]
+_plain += [Bernoulli, Gaussian, TopK, NestedDropout, GaussianCode, GaussianKL]
 PLAIN: dict[str, Any] = {kind.__name__: kind for kind in _plain}
 """The classes whose objects are rebuilt by `kind(**arguments)`."""
 
@@ -115,6 +120,8 @@ def _parts(value: Any) -> dict[str, Any] | None:
         return dict(value)
     if kind is Dense:
         return {"W": value.W.value, "b": value.b.value}
+    if kind is TiedDense:
+        return {"n_in": value.n_in, "b": value.b.value}
     if kind is Sequential:
         return {str(i): layer for i, layer in enumerate(value.layers)}
     if PLAIN.get(kind.__name__) is kind:
@@ -141,6 +148,12 @@ def _dense(W: Array, b: Array) -> Dense:
     return layer
 
 
+def _tied_dense(n_in: int, b: Array) -> TiedDense:
+    layer = TiedDense(n_in, len(b), dtype=b.dtype)
+    layer.b.value[:] = b
+    return layer
+
+
 def _generator(state: dict[str, Any], seed_sequence: dict[str, Any]) -> np.random.Generator:
     """A generator that draws and spawns as the saved one would have."""
     name = state["bit_generator"]
@@ -155,5 +168,6 @@ def _generator(state: dict[str, Any], seed_sequence: dict[str, Any]) -> np.rando
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
-    "dict": dict, "Dense": _dense, "Generator": _generator, "Sequential": lambda **layers: Sequential(*layers.values()),
+    "dict": dict, "Dense": _dense, "TiedDense": _tied_dense, "Generator": _generator,
+    "Sequential": lambda **layers: Sequential(*layers.values()),
 }  # fmt: skip

@@ -9,7 +9,8 @@
     losses        mse, bce, ssim_map                scratch       temporary arrays on the stack
     optimizers    sgd, adam                         twins         the registry, and checks of arrays
     noise         gaussian_noise, masking_noise     compile       from a Python function to machine code
-                                                    plans         how the work of a product is divided
+    arithmetic    add, multiply, scaled             plans         how the work of a product is divided
+    codes         gaussian_code, gaussian_kl
 
     recording     a step noted once, and replayed
     blocks        a step on one block of rows after the other, on all threads
@@ -28,7 +29,19 @@ from typing import Any
 import numba
 from llvmlite.binding import llvm_version_info
 
-from npae.kernels.numba_backend import activations, copies, epilogues, losses, noise, optimizers, products, sums, tile
+from npae.kernels.numba_backend import (
+    activations,
+    arithmetic,
+    codes,
+    copies,
+    epilogues,
+    losses,
+    noise,
+    optimizers,
+    products,
+    sums,
+    tile,
+)
 from npae.kernels.numba_backend.blocks import blockwise
 from npae.kernels.numba_backend.caches import second_level_cache
 from npae.kernels.numba_backend.pool import pool, threads
@@ -38,6 +51,8 @@ from npae.kernels.numba_backend.twins import TWINS
 __all__ = ["TWINS", "after_fork", "blockwise", "cancel_recording", "describe", "name", "recomputed", "recorded"]
 __all__ += [
     "activations",
+    "arithmetic",
+    "codes",
     "copies",
     "epilogues",
     "losses",

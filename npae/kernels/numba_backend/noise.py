@@ -185,6 +185,30 @@ def _interleave(a: Array, b: Array, c: Array, d: Array, out: Array) -> None:
         out[4 * i], out[4 * i + 1], out[4 * i + 2], out[4 * i + 3] = a[i], b[i], c[i], d[i]
 
 
+@inner
+def _normals(key: Array, start: int, size: int, z: Array) -> None:
+    """z = the normal numbers from number `start` on, `size` of them, rounded up to whole counters; z has BLOCK."""
+    minus_two, n, word = z.dtype.type(-2), (size + 3) // 4, np.uint32(0)
+    w0, w1 = scratch(COUNTERS, word)[:n], scratch(COUNTERS, word)[:n]
+    w2, w3 = scratch(COUNTERS, word)[:n], scratch(COUNTERS, word)[:n]
+    _philox(key, start // 4, w0, w1, w2, w3)
+    z0, z1 = scratch(COUNTERS, z)[:n], scratch(COUNTERS, z)[:n]
+    z2, z3 = scratch(COUNTERS, z)[:n], scratch(COUNTERS, z)[:n]
+    _box_muller(w0, w1, minus_two, z0, z1)
+    _box_muller(w2, w3, minus_two, z2, z3)
+    _interleave(z0, z1, z2, z3, z)
+
+
+@inner
+def normals_block(key: Array, z: Array, block: int) -> None:
+    """One block of z = the normal numbers of the key."""
+    start = block * BLOCK
+    z, normals = z[start : start + BLOCK], scratch(BLOCK, z)
+    _normals(key, start, z.size, normals)
+    for i in range(z.size):
+        z[i] = normals[i]
+
+
 # --- the corruptions -----------------------------------------------------------------------------------------
 
 
@@ -192,26 +216,21 @@ def _interleave(a: Array, b: Array, c: Array, d: Array, out: Array) -> None:
 def _corrupt_block(
     code: int, amount: float, low: float, high: float, key: Array, x: Array, y: Array, block: int
 ) -> None:
-    minus_two, start = y.dtype.type(-2), block * BLOCK
+    start = block * BLOCK
     x, y = x[start : start + BLOCK], y[start : start + BLOCK]
-    n = (y.size + 3) // 4
-    word = np.uint32(0)
-    w0, w1 = scratch(COUNTERS, word)[:n], scratch(COUNTERS, word)[:n]
-    w2, w3 = scratch(COUNTERS, word)[:n], scratch(COUNTERS, word)[:n]
-    _philox(key, start // 4, w0, w1, w2, w3)
     if code == GAUSSIAN:
-        z0, z1 = scratch(COUNTERS, y)[:n], scratch(COUNTERS, y)[:n]
-        z2, z3 = scratch(COUNTERS, y)[:n], scratch(COUNTERS, y)[:n]
-        _box_muller(w0, w1, minus_two, z0, z1)
-        _box_muller(w2, w3, minus_two, z2, z3)
         z = scratch(BLOCK, y)
-        _interleave(z0, z1, z2, z3, z)
+        _normals(key, start, y.size, z)
         std = y.dtype.type(amount)
         for i in range(y.size):
             noisy = x[i] + std * z[i]
             noisy = low if noisy < low else noisy
             y[i] = high if noisy > high else noisy
     else:
+        n, word = (y.size + 3) // 4, np.uint32(0)
+        w0, w1 = scratch(COUNTERS, word)[:n], scratch(COUNTERS, word)[:n]
+        w2, w3 = scratch(COUNTERS, word)[:n], scratch(COUNTERS, word)[:n]
+        _philox(key, start // 4, w0, w1, w2, w3)
         w = scratch(BLOCK, word)
         _interleave(w0, w1, w2, w3, w)
         salt_below = np.uint64(amount * 2**32)  # word < salt_below with probability `amount`
@@ -229,9 +248,14 @@ def corrupt_loop(
     parallel_for(context, block_count(y.size), CYCLES, _corrupt_block, (code, amount, low, high, key, x, y))
 
 
-def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: float) -> Array:
+def check_key(key: Array) -> None:
+    """Raise ValueError unless the key is one that compiled code can read."""
     if key.shape != (1,) or key.dtype != np.uint64:
         raise ValueError(f"noise expected its key as uint64 of shape (1,), got {key.dtype} of shape {key.shape}.")
+
+
+def _corrupt(code: int, x: Array, key: Array, amount: float, low: float, high: float) -> Array:
+    check_key(key)
     y = aligned(x.shape, x.dtype)
     run(corrupt_loop, x.dtype, code, amount, low, high, key, flat(x), y.reshape(-1))
     return y
