@@ -118,7 +118,7 @@ def export_network(path: str | os.PathLike[str], network: Sequential, loss: Loss
         )
     encoder, *code, decoder = network.layers
     f = [leaf for layer in (encoder, *code) for leaf in _leaves(layer)]
-    g = *_leaves(decoder), *([Sigmoid()] if link is BCE.inverse_link else [])]
+    g = [*_leaves(decoder), *([Sigmoid()] if link is BCE.inverse_link else [])]
     d, k = network.n_in, decoder.n_in or encoder.n_out
     arrays: dict[str, Array] = {}
     _write(
