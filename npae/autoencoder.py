@@ -38,6 +38,7 @@ from npae.losses import LOSSES, Loss
 from npae.optimizers import Optimizer
 from npae.penalties import PENALTIES, Penalty
 from npae.storage import Checkpoint, export_network
+from npae.tied import tie
 from npae.training import Regularised
 
 Self = TypeVar("Self", bound="Autoencoder")
@@ -53,7 +54,7 @@ class Objective(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class Autoencoder(Estimator):
+class Autoencoder(Estimator, savable=False):
     """What all autoencoders here have in common: the networks f and g, and the training of both.
 
     A subclass says what it minimises: `_loss`, `_penalty`, and what comes between x and z: `_corruption`, `_code`.
@@ -213,6 +214,7 @@ class Autoencoder(Estimator):
 
     def _after_load(self) -> None:
         self._set_state(self.training_)
+        tie(self.encoder_, self.decoder_)
 
     def _loss(self, rows: Array | None = None) -> Loss:
         """The loss of a fit, which may depend on some of the rows."""

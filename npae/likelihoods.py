@@ -40,7 +40,7 @@ class Bernoulli(BCE):
     Example
     -------
     >>> value, grad = Bernoulli()([[0.0, 0.0]], [[1.0, 0.0]])
-    >>> round(value, 4) == round(2 * 0.6931, 4), grad.tolist()
+    >>> math.isclose(value, 2 * math.log(2)), grad.tolist()
     (True, [[-0.5, 0.5]])
     """
 
@@ -73,7 +73,7 @@ class Gaussian(MSE):
     Example
     -------
     >>> value, grad = Gaussian(0.5)([[1.0, 3.0]], [[0.0, 1.0]])
-    >>> round(value - 2 * np.log(0.5 * np.sqrt(2 * np.pi)), 6), grad.tolist()
+    >>> round(value - 2 * math.log(0.5 * math.sqrt(2 * math.pi)), 6), grad.tolist()
     (10.0, [[4.0, 8.0]])
     """
 

@@ -52,6 +52,8 @@ class Loss:
     def __init_subclass__(cls) -> None:
         if "weight" not in signature(cls.value_and_gradient).parameters:
             cls.value_and_gradient = _weighted_by_row(cls.value_and_gradient)  # type: ignore[method-assign]
+        if "value_and_gradient" in vars(cls) and "_by_row" not in vars(cls):
+            cls._by_row = Loss._by_row  # type: ignore[method-assign]  # not that of a base class with another formula
 
     def __call__(
         self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None
@@ -79,7 +81,11 @@ class Loss:
         raise NotImplementedError
 
     def _by_row(self, output: Array, target: Array) -> Array:
-        """The loss of each row alone."""
+        """The loss of each row alone, (N,) in float64, without checks; a subclass may have a faster formula.
+
+        `output` is what the network returns, for BCE logits, and never a reconstruction: BCE cannot tell probabilities
+        from logits. So this method is not public; `score_samples(X)` of a model takes the data alone.
+        """
         pairs = zip(output[:, None], target[:, None], strict=True)
         return np.array([self.value_and_gradient(one, x)[0] for one, x in pairs], np.float64)
 
@@ -135,6 +141,9 @@ class MSE(Loss):
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
         return mse(prediction, target, weight)
 
+    def _by_row(self, output: Array, target: Array) -> Array:
+        return np.asarray(np.square(output - target).mean(axis=1, dtype=np.float64))
+
 
 @kernel
 def bce(logits: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
@@ -177,6 +186,11 @@ class BCE(Loss):
 
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
         return bce(prediction, target, weight)
+
+    def _by_row(self, output: Array, target: Array) -> Array:
+        magnitude = np.abs(output)
+        cost = magnitude * np.where(output > 0, 1 - target, target) + np.log1p(np.exp(-magnitude))
+        return np.asarray(cost.mean(axis=1, dtype=np.float64))
 
     def check_target(self, target: Array) -> None:
         check_range(target, 1.0, "BCE")

@@ -67,10 +67,12 @@ random_state, verbose
     Example
     -------
     >>> import npae, numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(500, 1)) * [3.0, 2.0, 1.0] + 0.1 * rng.normal(size=(500, 3))      # a line, and noise
-    >>> vae = npae.VAE(hidden=(), latent_dim=1, optimizer=npae.Adam(0.03), epochs=60, random_state=0).fit(X)
-    >>> bool(abs(vae.sample(1000, random_state=0).std(axis=0) - X.std(axis=0)).max() < 0.5)
+    >>> t = np.random.default_rng(0).random(500) * 6
+    >>> X = np.stack([np.cos(t), np.sin(t)], axis=1)         # a circle
+    >>> vae = npae.VAE(hidden=(32,), latent_dim=2, loss=npae.Gaussian(0.1), epochs=30, random_state=0).fit(X)
+    >>> vae.sample(3, random_state=0).shape
+    (3, 2)
+    >>> bool(vae.log_likelihood(X, samples=100).mean() > vae.score(X))     # the score is a bound from below
     True
     """
 
@@ -154,3 +156,9 @@ random_state, verbose
 
     def _penalty(self) -> GaussianKL:
         return GaussianKL(as_real(self.beta, "VAE", "beta", low=0))
+
+    def _after_load(self) -> None:
+        super()._after_load()
+        _, *code, _ = self.network_.layers
+        if [type(layer) for layer in code] != [GaussianCode] or type(self.loss_) not in LIKELIHOODS.values():
+            raise ValueError("network_ or loss_ is not that of a VAE")

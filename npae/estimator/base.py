@@ -34,8 +34,8 @@ class Estimator:
 
     kinds: ClassVar[dict[str, type[Estimator]]] = {}  # the classes that a file may name
 
-    def __init_subclass__(cls) -> None:
-        if cls.__module__.startswith("npae."):
+    def __init_subclass__(cls, savable: bool = True) -> None:
+        if savable and cls.__module__.startswith("npae."):
             Estimator.kinds[cls.__name__] = cls
 
     def fit(self: Self, X: ArrayLike, y: Any = None) -> Self:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from npae.codes import StochasticLayer
 from npae.estimator import Estimator
 from npae.estimator.arguments import as_path
 from npae.fitting import TrainingState
@@ -28,7 +29,6 @@ from npae.losses import SSIM
 from npae.storage import archive
 from npae.storage.files import atomic_write
 from npae.storage.serialize import deserialize, serialize
-from npae.tied import tie
 from npae.training import flatten
 
 _DERIVED = ("network_", "encoder_", "decoder_", "loss_", "history_")  # `Estimator._after_load` sets them from training_
@@ -40,7 +40,7 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If the model is not an AE, DAE or PCA, or holds an object that a file cannot, such as a function.
+        If the model is not one of npae's, or holds an object that a file cannot, such as a function.
     ValueError
         If its parts do not fit together, or a weight is not finite.
     RuntimeError
@@ -137,8 +137,6 @@ def _rebuild(header: bytes, contents: dict[str, Any], arrays: dict[str, Array]) 
         if not _is_learned(name):
             raise ValueError(f"{name!r:.200} is not an attribute that fit sets")
         setattr(model, name, deserialize(value, arrays))
-    if "training_" in vars(model):
-        tie(*vars(model)["training_"].network.layers[:: len(vars(model)["training_"].network.layers) - 1])
     model._after_load()
     _check(model)
     if "training_" in vars(model):
@@ -150,7 +148,7 @@ def _rebuild(header: bytes, contents: dict[str, Any], arrays: dict[str, Array]) 
 
 def _check_kind(model: Any, advice: str) -> None:
     if Estimator.kinds.get(type(model).__name__) is not type(model):
-        raise TypeError(f"save expected an AE, DAE or PCA, got {type(model).__name__}: {advice}.")
+        raise TypeError(f"save expected a model of npae's, such as an AE, got {type(model).__name__}: {advice}.")
 
 
 def _is_learned(name: str) -> bool:
@@ -186,13 +184,15 @@ def _check_training(learned: dict[str, Any], d: int) -> None:
     _check_fields(training.state)
     _check_fields(training.history)
     network, loss, history = training.network, training.loss, training.history
-    encoder, *_, decoder = network.layers
+    encoder, *codes, decoder = network.layers
     parts = dict(zip(_DERIVED, (network, encoder, decoder, loss, history), strict=True))
     for name, part in parts.items():
         if learned[name] is not part:
             raise ValueError(f"{name} is not that of training_")
     if not (isinstance(encoder, Sequential) and isinstance(decoder, Sequential)):
         raise ValueError("network_ is not an encoder and a decoder")
+    if len(codes) > 1 or not all(isinstance(code, StochasticLayer) for code in codes):
+        raise ValueError("network_ has another layer than a stochastic code between encoder and decoder")
     if not (network.n_in == d == network.n_out):
         raise ValueError(f"network_ leads from {network.n_in} to {network.n_out} columns for {d} features")
     for p in network.parameters():
