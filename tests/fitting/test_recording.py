@@ -49,8 +49,8 @@ def test_recorded_training_equals_plain_training_bit_for_bit(name, weight, monke
 def test_exactly_the_classes_of_npae_that_work_in_kernels_alone_are_recorded():
     assert {kind.__name__ for kind in recording.RECORDABLE} == {
         "Dense", "Sequential", "ReLU", "LeakyReLU", "ELU", "Sigmoid", "Tanh", "Identity", "MSE", "BCE", "SGD", "Adam",
-        "GaussianNoise", "MaskingNoise", "SaltAndPepper", "NoneType", "Bernoulli", "Gaussian", "TiedDense", "NestedDropout",
-        "GaussianCode", "GaussianKL",
+        "GaussianNoise", "MaskingNoise", "SaltAndPepper", "NoneType", "Bernoulli", "Gaussian", "TiedDense",
+        "NestedDropout", "GaussianCode", "GaussianKL",
     }  # fmt: skip
 
 

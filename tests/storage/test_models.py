@@ -168,7 +168,7 @@ REFUSED = {
                    "save expected corruption to be npae's own or plain data, got function, .*: replace it with"),
     "what it learned": (lambda: npae.AE(**QUICK, loss=Doubled()).fit(X).set_params(loss="mse"), TypeError,
                         "save expected training.loss to be .*, got Doubled, .* or keep the model with pickle"),
-    "a class": (lambda: Mine(2).fit(X), TypeError, "expected a model of npae's, such as an AE, got Mine: pass a fitted one"),
+    "a class": (lambda: Mine(2).fit(X), TypeError, "expected a model of npae's, .* got Mine: pass a fitted one"),
     "no model": (lambda: X, TypeError, "expected a model of npae's, such as an AE, got ndarray"),
     "no fit": (lambda: npae.AE(**QUICK), RuntimeError, "AE expected to be fitted first"),
 }  # fmt: skip
