@@ -63,9 +63,25 @@ QUICK = {"hidden": (7,), "latent_dim": 2, "epochs": 2, "batch_size": 16, "random
 UNFITTED = {
     "AE": lambda: npae.AE(**QUICK),
     "DAE": lambda: npae.DAE(**QUICK, corruption=npae.MaskingNoise(0.2)),
+    "VAE": lambda: npae.VAE(**QUICK),
     "PCA": lambda: npae.PCA(2),
 }
 each_model = pytest.mark.parametrize("name", UNFITTED)
+
+# Every member of the family, and some of their combinations.
+FAMILY = {
+    "AE, L1": lambda **more: npae.AE(**more, penalty=npae.L1(0.1)),
+    "AE, KL": lambda **more: npae.AE(**more, code="sigmoid", penalty=npae.KLSparsity(0.2, 0.1)),
+    "AE, contractive": lambda **more: npae.AE(**more, activation="tanh", penalty=npae.Contractive(0.1)),
+    "AE, top 1": lambda **more: npae.AE(**more, code=npae.TopK(1), activation="elu"),
+    "AE, ordered": lambda **more: npae.AE(**more, code=npae.NestedDropout()),
+    "AE, tied": lambda **more: npae.AE(**more, tied=True, loss="bce"),
+    "DAE, ordered, contractive, tied": lambda **more: npae.DAE(
+        **more, activation="elu", code=npae.NestedDropout(0.5), penalty=npae.Contractive(0.1), tied=True
+    ),
+    "VAE": lambda **more: npae.VAE(**more, activation="tanh", loss=npae.Gaussian(0.5)),
+    "VAE, BCE": lambda **more: npae.VAE(**more, loss="bce", beta=2.0),
+}
 
 
 class Frame:
@@ -133,6 +149,39 @@ def check(model, x, kind, **options):
     assert report.passed, f"\n{report}"
     assert report.kinks == 0, f"an element lay on a kink\n{report}"
     return report
+
+
+class Drawn(npae.Layer):
+    """A stochastic layer whose noise is held still: every forward pass draws the same."""
+
+    def __init__(self, layer, seed=0):
+        self.layer, self.seed = layer, seed
+
+    def forward(self, x):
+        return self.layer.draw(x, np.random.default_rng(self.seed))
+
+    def backward(self, grad_y):
+        return self.layer.backward(grad_y)
+
+
+class Penalised:
+    """A penalty as a loss of z: the gradient that it returns is compared."""
+
+    def __init__(self, penalty, weight=None):
+        self.penalty, self.weight = penalty, weight
+
+    def value_and_gradient(self, prediction, target):
+        return self.penalty.value_and_gradient(prediction, weight=self.weight)
+
+    def __call__(self, prediction, target):
+        return self.value_and_gradient(prediction, target)
+
+
+def tied(n_in=4, n_code=3, seed=0):
+    """A Dense and the TiedDense that uses its weights."""
+    encoder, decoder = npae.Dense(n_in, n_code, dtype=float, rng=seed), npae.TiedDense(n_code, n_in, dtype=float)
+    decoder.tie(encoder)
+    return npae.Sequential(encoder, decoder)
 
 
 # --- training ----------------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from helpers import (
     ACTIVATIONS,
+    FAMILY,
     SMOOTH,
+    Drawn,
     batches,
     check,
     keep_off_kinks,
@@ -20,6 +22,7 @@ from helpers import (
     off_zero,
     scatter,
     seeds,
+    tied,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -40,6 +43,10 @@ PARTS = {
     "Dense": npae.Dense(4, 3, dtype=np.float64, rng=0),
     **{kind.__name__: kind() for kind in ACTIVATIONS},
     **{type(loss).__name__: loss for loss in (npae.MSE(), npae.BCE(), npae.SSIM((2, 2), window=2, k1=0.3, k2=0.3))},
+    "TiedDense": tied(),
+    "TopK": npae.TopK(2),
+    "NestedDropout": Drawn(npae.NestedDropout()),
+    "GaussianCode": Drawn(npae.GaussianCode(2)),
     "Sequential": npae.Sequential(
         npae.Dense(4, 5, dtype=float, rng=1), npae.Tanh(), npae.Dense(5, 3, dtype=float, rng=2)
     ),
@@ -228,6 +235,16 @@ def test_denoising_autoencoder_with_its_noise_held_still(loss, corruption, x, sh
     move_off_kinks(dae, noisy, shape["random_state"])
     report = check(dae, x, f"DAE under {loss}, {corruption}", random_state=0)
     assert report.comparisons[0].shape == x.shape
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@given(x=batches(width=4, elements=numbers(0.05, 0.95)), shape=st.fixed_dictionaries(SHAPES))
+def test_every_autoencoder_with_its_noise_held_still(name, x, shape):
+    shape = {name: value for name, value in shape.items() if name != "activation"} | {"latent_dim": 2}
+    model = FAMILY[name](**shape, optimizer=npae.Adam(0.05)).fit(x)
+    inputs = model.objective(x, np.random.default_rng(0).spawn(1)[0]).inputs
+    move_off_kinks(model, inputs, shape["random_state"])
+    check(model, x, f"{name}, {'trained' if shape['epochs'] else 'at the start'}", random_state=0)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -2,10 +2,11 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
-from helpers import halved, learned, stop_after, table
+from helpers import FAMILY, halved, learned, stop_after, table
 
 import npae
 
@@ -24,6 +25,7 @@ RECIPES = {
     "DAE, a function": lambda: npae.DAE(**QUICK, corruption=halved),
     "AE, patience": lambda: npae.AE(**QUICK, patience=4, optimizer=npae.Adam(0.1)),
     "DAE, patience": lambda: npae.DAE(**QUICK, patience=4, optimizer=npae.Adam(0.1)),
+    **{name: partial(make, **QUICK) for name, make in FAMILY.items()},
 }
 
 X, V = table(), table(20, seed=1)

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import ACTIVATIONS, seeds
+from helpers import ACTIVATIONS, FAMILY, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +83,17 @@ def test_the_file_computes_what_the_model_computes(backend, path, model):
         np.testing.assert_array_equal(file["denoise"](X), file["reconstruct"](X))
     else:
         assert "denoise" not in file
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_file_of_every_autoencoder_computes_what_it_computes(backend, path, name, dtype):
+    model = FAMILY[name](**QUICK).fit(X.astype(dtype))
+    file, x = exported(model, path), X.astype(dtype)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(file["encode"](x), model.encode(x), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(file["reconstruct"](x), model.reconstruct(x), rtol=tolerance, atol=tolerance)
+    assert ("denoise" in file) == isinstance(model, npae.DAE)
 
 
 @given(st.integers(1, 6), st.sampled_from([np.float32, np.float64]), seeds())

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 from changes import HISTORY, LOSS, NETWORK, TRAINING, W, b, both, with_array, with_text, with_value
 from forgery import X, described, forge, parts, refused, refuses
+from helpers import FAMILY
 
 import npae
 from npae.storage import archive, check_savable
@@ -35,6 +37,7 @@ MODELS = {
     "DAE": lambda: npae.DAE(**QUICK, corruption=npae.GaussianNoise(0.2, clip=(0, 1)), activation="elu"),
     "DAE, by name": lambda: npae.DAE(**QUICK, corruption="salt_and_pepper", activation=npae.LeakyReLU(0.2)),
     "DAE, a list for a tuple": lambda: npae.DAE(**QUICK | {"hidden": [5]}, corruption=npae.GaussianNoise(clip=[0, 1])),
+    **{name: partial(make, **QUICK) for name, make in FAMILY.items()},
     "PCA": lambda: npae.PCA(3),
     "PCA, float32": lambda: npae.PCA(np.int64(2)),
 }  # fmt: skip
@@ -73,7 +76,7 @@ def test_a_loaded_model_continues_training_bit_for_bit(name, tmp_path):
     assert twin.history_ == model.history_
     assert (twin.network_, twin.loss_, twin.history_) == (
         twin.training_.network, twin.training_.loss, twin.training_.history)  # fmt: skip
-    assert (twin.encoder_, twin.decoder_) == twin.network_.layers
+    assert (twin.encoder_, twin.decoder_) == (twin.network_.layers[0], twin.network_.layers[-1])
     assert len({id(p.value.base) for p in twin.network_.parameters()}) == 1, "one vector holds all parameters"
     assert [p.name for p in twin.network_.parameters()] == [p.name for p in model.network_.parameters()]
     twin.partial_fit(X)

@@ -28,6 +28,7 @@ from npae.kernels.numba_backend.twins import check_alike, flat, twin
 
 ELEMENTS = BLOCK // 4  # of z in a task, at least
 EXPONENTIALS = 4 * ELEMENTS  # cycles of a task, roughly
+EQUAL = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}  # instead of weights
 
 
 @inner
@@ -149,6 +150,6 @@ def gaussian_kl(h: Array, beta: float, weight: Array | None = None) -> tuple[Arr
             f"{weight.dtype}."
         )
     grad, value, rows = aligned(h.shape, h.dtype), np.empty(()), -(-ELEMENTS // k)
-    weights = np.empty(0, h.dtype) if weight is None else flat(weight)
+    weights = EQUAL[h.dtype] if weight is None else flat(weight)
     run(kl_loop, h.dtype, k, beta, flat(h), weights, grad.reshape(-1), np.empty(-(-len(h) // rows)), value)
     return value, grad
