@@ -10,8 +10,8 @@ from npae.training import DivergenceError, flatten, train, train_step
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-def networks():
-    encoder = npae.Sequential(npae.Dense(6, 5, rng=0, dtype=np.float64), npae.Tanh())
+def networks(width=5):
+    encoder = npae.Sequential(npae.Dense(6, width, rng=0, dtype=np.float64), npae.Tanh())
     return encoder, npae.Dense(5, 6, rng=1, dtype=np.float64)
 
 
@@ -22,16 +22,29 @@ def parameters_of(encoder, decoder):
 # --- one step --------------------------------------------------------------------------------------------------------
 
 
+CODES = {
+    "the code itself": None, "an ordered code": npae.NestedDropout(), "a Gaussian code": npae.GaussianCode(5),
+}  # fmt: skip
+PENALTIES = [None, npae.L1(0.3), npae.Contractive(0.2)]
+
+
 @pytest.mark.parametrize("weight", [None, np.linspace(0, 2, 8)], ids=["plain", "weighted"])
 @pytest.mark.parametrize("corruption", [None, npae.GaussianNoise(0.3)], ids=["clean", "noisy"])
-def test_a_step_goes_down_the_gradient_of_the_loss_of_the_noisy_input_and_the_clean_target(corruption, weight):
-    x, sgd, loss = table(8), npae.SGD(0.1), npae.MSE()
-    encoder, decoder = networks()
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
+def test_a_step_goes_down_the_gradient_of_minus_log_p_plus_omega(corruption, weight, code, penalty):
+    """With the noisy input, the clean target, and z drawn as the code says."""
+    x, sgd, loss, code = table(8), npae.SGD(0.1), npae.MSE(), CODES[code]
+    encoder, decoder = networks(10 if isinstance(code, npae.GaussianCode) else 5)
     parameters = parameters_of(encoder, decoder)
-    x_in = x if corruption is None else corruption(x, np.random.default_rng(5))
 
     def objective():
-        return loss.value_and_gradient(decoder.forward(encoder.forward(x_in)), x, weight)[0].item()
+        rng = np.random.default_rng(5)
+        x_in = x if corruption is None else corruption(x, rng)
+        h = encoder.forward(x_in)
+        z = h if code is None else code.draw(h, rng)
+        omega = 0.0 if penalty is None else penalty.value_and_gradient(h, encoder, x_in, weight)[0]
+        return float(loss.value_and_gradient(decoder.forward(z), x, weight)[0] + omega)
 
     before, value = [p.value.copy() for p in parameters], objective()
     gradients = []
@@ -44,8 +57,9 @@ def test_a_step_goes_down_the_gradient_of_the_loss_of_the_noisy_input_and_the_cl
             p.value[i] = w - 1e-5
             gradients[-1][i] = (above - objective()) / 2e-5
             p.value[i] = w
-    state, options = sgd.init(parameters), {"corruption": corruption, "rng": np.random.default_rng(5)}
-    returned = train_step(encoder, decoder, loss, sgd, parameters, state, x, weight=weight, **options)
+    state, options = sgd.init(parameters), {"corruption": corruption, "code": code, "penalty": penalty}
+    rng = np.random.default_rng(5)
+    returned = train_step(encoder, decoder, loss, sgd, parameters, state, x, rng=rng, weight=weight, **options)
     assert float(returned) == pytest.approx(value, rel=1e-12)
     assert state.step == 1
     for p, w, g in zip(parameters, before, gradients, strict=True):

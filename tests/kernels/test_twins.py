@@ -96,7 +96,26 @@ def sgd(d, momentum, nesterov):
     return Case([d.in_place(), d.normal(), d.in_place(), np.array([0.1, momentum, nesterov])], scale=2)
 
 
+def gaussian(d, *more, scale=10, weighted=False):
+    """Arrays for a code of k numbers and for h = (μ, log σ²), which is twice as wide."""
+    n, k = d.shape[0], max(1, d.shape[1])
+    h = d.normal(2, shape=(n, 2 * k))
+    weight = [d.uniform(n)] if weighted else []
+    arrays = [d.normal(shape=(n, k)), h, d.normal(shape=(n, k))] if more == ("backward",) else [h, *more, *weight]
+    return Case(arrays, scale=scale)
+
+
 CASES = {
+    "add": lambda d: Case([d.normal(), d.normal()], scale=2),
+    "add in place": lambda d: (lambda a: Case([a, d.normal(), a], scale=2))(d.in_place()),
+    "multiply": lambda d: Case([d.normal(), d.normal()]),
+    "scaled": lambda d: Case([d.normal(), 2.5]),
+    "gaussian_code": lambda d: gaussian(d, KEY),
+    "gaussian_code_backward": lambda d: gaussian(d, "backward"),
+    "gaussian_kl": lambda d: gaussian(d._replace(shape=(max(1, d.shape[0]), d.shape[1])), 0.7, scale=100),
+    "gaussian_kl of weighted rows": lambda d: gaussian(
+        d._replace(shape=(max(1, d.shape[0]), d.shape[1])), 0.7, scale=100, weighted=True
+    ),
     "dense": lambda d: Case(product(d, 17, d.normal(shape=d.shape[1:])), scale=18),
     "matmul": lambda d: Case(product(d, 17), scale=18),
     "matmul into an array": lambda d: Case(product(d, 9, d.zeros()), scale=10),
@@ -286,6 +305,13 @@ def test_compiled_loops_refuse_arrays_that_do_not_match():
         ("sgd", (v, v.copy(), v.copy(), np.ones(3, np.float32)), "3 scalars in float64"),
         ("masking_noise", (a, np.zeros(1, np.int64), 0.5), "key as uint64"),
         ("gaussian_noise", (a, np.zeros(2, np.uint64), 0.5, 0.0, 1.0), "key as uint64"),
+        ("add", (a, b), "one shape"),
+        ("add", (a, a, np.zeros((4, 3)).T), "contiguous writable out"),
+        ("gaussian_code", (np.zeros((3, 5)), KEY), r"h of shape \(N, 2k\)"),
+        ("gaussian_code", (a, np.zeros(1, np.int64)), "key as uint64"),
+        ("gaussian_code_backward", (a, a, a), "one shape"),
+        ("gaussian_kl", (a, 1.0, np.ones(4)), "a weight for each row"),
+        ("gaussian_kl", (v, 1.0), r"h of shape \(N, 2k\)"),
     ]
     for name, arguments, complaint in refused:
         with pytest.raises(ValueError, match=complaint):
