@@ -330,6 +330,10 @@ class GaussianKL(Penalty):
     def value_and_gradient(
         self, z: Array, f: Layer | None = None, x: Array | None = None, weight: Array | None = None
     ) -> tuple[Array, Array]:
+        if z.shape[1] % 2:
+            raise ValueError(
+                f"GaussianKL expected h of shape (N, 2k), got {z.shape}: pass means, then as many log-variances."
+            )
         return gaussian_kl(z, self.beta, weight)
 
 

@@ -116,7 +116,7 @@ def fitted(make=npae.AE, **more):
     return make(**(QUICK | more)).fit(X)
 
 
-FITTED = {"AE": fitted(), "DAE": fitted(npae.DAE), "PCA": npae.PCA(2).fit(X)}
+FITTED = {"AE": fitted(), "DAE": fitted(npae.DAE), "VAE": fitted(npae.VAE), "PCA": npae.PCA(2).fit(X)}
 SEEDS = no_count(0, none=True)
 DENSE, RELU = npae.Dense(6, 2, rng=0, dtype=np.float64), npae.ReLU()
 NO_PATH = NOT_FINITE | FRACTIONS | NONE | THINGS | st.just("a\0b")

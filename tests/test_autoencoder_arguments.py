@@ -20,6 +20,7 @@ from nonsense import (
     no_choice,
     no_count,
     no_flag,
+    no_real,
     no_table,
     refuses_nonsense,
     said,
@@ -194,6 +195,9 @@ ARGUMENTS = {
     "dtype": no_choice("f", "d", "f4", "f8", none=True),
     "random_state": SEEDS,
     "verbose": no_flag(none=True),
+    "code": no_choice("relu", "leaky_relu", "elu", "sigmoid", "tanh", "linear"),
+    "penalty": no_choice("l1", "kl", "contractive", none=True),
+    "tied": no_flag(),
 }
 
 
@@ -203,6 +207,13 @@ CALLS = {
         lambda v: fit_with(FITTED["DAE"], corruption=v),
         no_choice("gaussian", "masking", "salt_and_pepper").filter(lambda v: not callable(v) or isinstance(v, type)),
     ),
+    "VAE(loss=)": (lambda v: fit_with(FITTED["VAE"], loss=v), no_choice("mse", "bce")),
+    "VAE(beta=)": (lambda v: fit_with(FITTED["VAE"], beta=v), no_real(0)),
+    "VAE(latent_dim=)": (lambda v: fit_with(FITTED["VAE"], latent_dim=v), no_count()),
+    "VAE.sample(n=)": (FITTED["VAE"].sample, no_count()),
+    "VAE.sample(random_state=)": (lambda v: FITTED["VAE"].sample(1, v), SEEDS),
+    "VAE.log_likelihood": (FITTED["VAE"].log_likelihood, no_table(6)),
+    "VAE.log_likelihood(samples=)": (lambda v: FITTED["VAE"].log_likelihood(X, v), no_count()),
     "PCA(n_components=)": (lambda v: fit_with(FITTED["PCA"], n_components=v), no_count(none=True) | st.integers(7)),
     **{
         f"{name}.{verb}": (lambda v, m=FITTED[name], verb=verb: getattr(m, verb)(v), no_table(width))
