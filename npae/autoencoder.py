@@ -144,7 +144,8 @@ class Autoencoder(Estimator, savable=False):
         """Make this the model of a training."""
         self.training_, self.loss_, self.history_ = training, training.loss, training.history
         self.network_ = training.network
-        self.encoder_, *_, self.decoder_ = training.network.layers
+        layers: Any = training.network.layers
+        self.encoder_, self.decoder_ = layers[0], layers[-1]
 
     def encode(self, X: ArrayLike) -> Array:
         """z = f(x), shape (n, latent_dim). A memory map is read block by block, here and in the methods below.
@@ -215,6 +216,8 @@ class Autoencoder(Estimator, savable=False):
     def _after_load(self) -> None:
         self._set_state(self.training_)
         tie(self.encoder_, self.decoder_)
+        if isinstance(self.encoder, Sequential) and isinstance(self.decoder, Sequential):
+            tie(self.encoder, self.decoder)
 
     def _loss(self, rows: Array | None = None) -> Loss:
         """The loss of a fit, which may depend on some of the rows."""

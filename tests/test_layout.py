@@ -22,8 +22,8 @@ README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 # Each module or folder imports only from those before it; __init__ and __main__ import from all.
 ORDER = [
     "kernels", "estimator", "layers", "activations", "losses", "likelihoods", "optimizers", "corruptions", "tied",
-    "codes", "penalties", "training", "fitting", "storage", "autoencoder", "denoising", "variational", "pca",
-    "gradcheck", "plots", "datasets",
+    "codes", "penalties", "training", "fitting", "storage", "autoencoder", "denoising", "variational", "pretraining",
+    "pca", "gradcheck", "plots", "datasets",
 ]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 
