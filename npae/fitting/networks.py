@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -71,19 +71,20 @@ def build_autoencoder(
     """
     code = Identity() if code is None else code
 
-    def half(widths: Sequence[int], last: str, mirror: bool) -> list[Layer]:
-        layers: list[Layer] = []
-        for i, (n_in, n_out) in enumerate(pairwise(widths), start=2):
-            init = between.init if i < len(widths) else last
-            layers.append(
-                TiedDense(n_in, n_out, dtype=dtype) if mirror else Dense(n_in, n_out, init=init, dtype=dtype, rng=rng)
-            )
-            if i < len(widths):
-                layers.append(copy.deepcopy(between))
-        return layers
+    def new(n_in: int, n_out: int, init: str) -> Layer:
+        return Dense(n_in, n_out, init=init, dtype=dtype, rng=rng)
 
-    encoder = half([*widths[:-1], code.n_in or widths[-1]], getattr(code, "init", "glorot"), False)
-    decoder = half(widths[::-1], "glorot", tied)
+    def mirrored(n_in: int, n_out: int, init: str) -> Layer:
+        return TiedDense(n_in, n_out, dtype=dtype)
+
+    def half(widths: Sequence[int], dense: Callable[[int, int, str], Layer], last: str = "glorot") -> list[Layer]:
+        layers: list[Layer] = []
+        for n_in, n_out in pairwise(widths[:-1]):
+            layers += [dense(n_in, n_out, between.init), copy.deepcopy(between)]
+        return [*layers, dense(widths[-2], widths[-1], last)]
+
+    encoder = half([*widths[:-1], code.n_in or widths[-1]], new, getattr(code, "init", "glorot"))
+    decoder = half(widths[::-1], mirrored if tied else new)
     if not isinstance(output, Identity):
         decoder.append(copy.deepcopy(output))
     network = _joined(Sequential(*encoder), code, Sequential(*decoder))
