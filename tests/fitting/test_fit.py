@@ -73,6 +73,16 @@ def test_all_parameters_are_views_of_one_vector():
     assert all(p.grad.base is parameters[0].grad.base for p in parameters)
 
 
+def test_the_validation_loss_has_both_terms():
+    """-log p(x|z) + Ω, as the loss of training has; the score is the first alone."""
+    X, V = table(), table(20, seed=1)
+    ae = npae.AE(**QUICK, penalty=npae.L1(0.5)).fit(X, validation=V)
+    omega, _ = npae.L1(0.5)(ae.encode(V))
+    assert ae.history_.validation_loss[-1] == pytest.approx(omega - ae.score(V), rel=1e-12)
+    still = npae.AE(**QUICK | {"epochs": 1}, penalty=npae.L1(0.5), optimizer=npae.SGD(0.0)).fit(X)
+    assert still.history_.loss[0] == pytest.approx(npae.L1(0.5)(still.encode(X))[0] - still.score(X), rel=1e-9)
+
+
 # --- seeds ---------------------------------------------------------------------------------------------------------
 
 
