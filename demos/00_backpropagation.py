@@ -7,7 +7,7 @@
     W ← W - step                the optimizer: downhill
 That is the chain rule (Rumelhart, Hinton and Williams, 1986, Nature 323, 533-536). A derivative says what a nudge of
 its weight does to the loss, so the demo first nudges some weights, and compares (see 07_gradient_check.py).
-Run it: about 5 seconds. It prints the squared error per test image, and draws what flows forward and backward in
+Run it: about 10 s of processor time. It prints the squared error per test image, and draws both directions in
 `figures/00_backpropagation.png`. Read beside it: npae/layers.py, npae/losses.py, npae/optimizers.py, npae/training.py.
 Now try it without `encoder.backward(grad_z)`: 23.9. The decoder learns to read the codes of an encoder that does not.
 Now try npae.SGD(10) for Adam: 14.0 after the same 1,000 steps; and SGD(0.1): 50.7, hardly better than a mean image.

@@ -6,10 +6,11 @@ learns to copy, and a copy is right for any image. It copies noise as well. A sm
 against that, patience a little. Noise in the inputs does: it makes a copy wrong (Goodfellow, Bengio and Courville,
 2016, "Deep Learning", 14.2). Nor does a small code prevent overfitting: in a strong network, one number can be the
 index of an example (14.1). From one number, all reconstructions lie on a curve, which a large network bends.
-Run it: about half a minute. It prints squared errors, chooses on held-out images, measures its choice once on test
-images, and draws `figures/16_overfitting.png`. Read beside it: npae/fitting/history.py, npae/corruptions.py.
+Run it: about 70 s of processor time. It prints squared errors, chooses on held-out images, measures the choice on
+test images, and draws `figures/16_overfitting.png`. Read beside it: npae/fitting/history.py, npae/corruptions.py.
 Now try IMAGES = 300: the U rises by 10 %. On noisy images, noise in the inputs gains 20 %, not 38 %.
-Now try POINTS = 240: both networks find the same curve, and have an error of 0.05.
+Now try POINTS = 240: both errors are 0.05. And other seeds for the 24 points: 0 is the clearest of 0 to 7. The median
+ratio of the errors is 1.3, and seed 5 reverses it.
 """
 
 import sys
@@ -58,9 +59,8 @@ def main(path=FIGURE, epochs=50):
     t = np.concatenate([rng.uniform(-1.6, 1.6, n) for n in (POINTS, 500)])
     P, others = np.split(np.c_[t, np.sin(2 * t) / 1.5] + 0.2 * rng.standard_normal((len(t), 2)), [POINTS])
     for hidden, look in (((64, 64), LOOKS[1]), ((4,), LOOKS[2])):
-        ae = npae.AE(
-            hidden, 1, activation="tanh", optimizer=adam, epochs=25 * epochs, batch_size=POINTS, random_state=0
-        ).fit(P)
+        options = {"activation": "tanh", "optimizer": adam, "batch_size": POINTS, "random_state": 0}
+        ae = npae.AE(hidden, 1, epochs=25 * epochs, **options).fit(P)
         curved.append(error(ae, others, others))
         z = np.linspace(ae.encode(P).min(), ae.encode(P).max(), 500)[:, None]
         d.plot(*ae.decode(z).T, label=f"hidden={hidden}: {curved[-1]:.2f}", **look)
