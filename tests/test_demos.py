@@ -39,6 +39,12 @@ def seen(monkeypatch):
             return original(self, X, *args, **options)
 
         monkeypatch.setattr(kind, "fit", fit)
+
+    def backward(self, grad_y, original=npae.Sequential.backward):  # training loops without fit
+        rows.update(row.tobytes() for row in np.asarray(getattr(self.layers[0], "_x", ())))
+        return original(self, grad_y)
+
+    monkeypatch.setattr(npae.Sequential, "backward", backward)
     return rows
 
 
