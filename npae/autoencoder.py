@@ -32,7 +32,7 @@ from npae.estimator.validation import as_table, check_finite, normalized_weights
 from npae.fitting.callbacks import Callback
 from npae.fitting.fit import begin_training, check_fit, resume_training, run_training
 from npae.fitting.history import TrainingState
-from npae.fitting.prediction import evaluate, predict_in_batches
+from npae.fitting.prediction import evaluate, losses_by_row, predict_in_batches
 from npae.kernels.arrays import Array, ArrayLike, RandomState
 from npae.layers import Sequential
 from npae.losses import Loss
@@ -244,6 +244,13 @@ class AE(Estimator):
         self.loss_.check_target(X)
         weight = None if sample_weight is None else normalized_weights(sample_weight, len(X), caller)
         return -check_finite(evaluate(network, self.loss_, X, X, weight), caller)
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Minus the loss between each row of X and its reconstruction, (n,) in float64. Raises as `score` does."""
+        network: Sequential = self._learned("network_")
+        X = self._table(X, keep_memmap=True)
+        self.loss_.check_target(X)
+        return -check_finite(losses_by_row(network, self.loss_, X), type(self).__name__)
 
     def objective(self, X: ArrayLike, rng: np.random.Generator | None = None) -> Objective:
         """The loss that fit minimises on X, in parts: for `check_gradients` and for your own training loop.

@@ -52,6 +52,8 @@ class Loss:
     def __init_subclass__(cls) -> None:
         if "weight" not in signature(cls.value_and_gradient).parameters:
             cls.value_and_gradient = _weighted_by_row(cls.value_and_gradient)  # type: ignore[method-assign]
+        if "value_and_gradient" in vars(cls) and "_by_row" not in vars(cls):
+            cls._by_row = Loss._by_row  # type: ignore[method-assign]  # not that of a base class with another formula
 
     def __call__(
         self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None
@@ -77,6 +79,15 @@ class Loss:
         `weight` (N,) has mean 1 over all rows, so L = mean_i w_i L_i. A subclass may leave this argument out.
         """
         raise NotImplementedError
+
+    def _by_row(self, output: Array, target: Array) -> Array:
+        """The loss of each row alone, (N,) in float64, without checks; a subclass may have a faster formula.
+
+        `output` is what the network returns, for BCE logits, and never a reconstruction: BCE cannot tell probabilities
+        from logits. So this method is not public; `score_samples(X)` of a model takes the data alone.
+        """
+        pairs = zip(output[:, None], target[:, None], strict=True)
+        return np.array([self.value_and_gradient(one, x)[0] for one, x in pairs], np.float64)
 
     def check_target(self, target: Array) -> None:
         """Raise ValueError if the loss is not defined for this target."""
@@ -130,6 +141,9 @@ class MSE(Loss):
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
         return mse(prediction, target, weight)
 
+    def _by_row(self, output: Array, target: Array) -> Array:
+        return np.square(output - target).mean(axis=1, dtype=np.float64)
+
 
 @kernel
 def bce(logits: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
@@ -172,6 +186,11 @@ class BCE(Loss):
 
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
         return bce(prediction, target, weight)
+
+    def _by_row(self, output: Array, target: Array) -> Array:
+        magnitude = np.abs(output)
+        cost = magnitude * np.where(output > 0, 1 - target, target) + np.log1p(np.exp(-magnitude))
+        return cost.mean(axis=1, dtype=np.float64)
 
     def check_target(self, target: Array) -> None:
         check_range(target, 1.0, "BCE")
@@ -273,7 +292,8 @@ class SSIM(Loss):
         for name in ("sigma", "k1", "k2", "data_range"):
             as_real(getattr(self, name), "SSIM", name, low=0, without=0)
 
-    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    def _forward(self, prediction: Array, target: Array) -> tuple[Array, ...]:
+        """The weights R and C of the averages, the images x and y, and `ssim_map` of all windows."""
         height, width = self.image_shape
         if prediction.shape[1] != height * width:
             raise ValueError(
@@ -283,10 +303,13 @@ class SSIM(Loss):
         R, C = (_averages(n, self.window, self.sigma) for n in (height, width))
         x = prediction.astype(np.promote_types(prediction.dtype, np.float64)).reshape(-1, height, width)
         y = target.astype(np.float64).reshape(-1, height, width)
-        # Forward: local averages, each (N, height - window + 1, width - window + 1).
+        # Local averages, each (N, height - window + 1, width - window + 1).
         mu_x, mu_y, xx, yy, xy = (R @ image @ C.T for image in (x, y, x * x, y * y, x * y))
         c1, c2 = (self.k1 * self.data_range) ** 2, (self.k2 * self.data_range) ** 2
-        S, d_mu_x, d_xx, d_xy = ssim_map(mu_x, mu_y, xx, yy, xy, c1, c2)
+        return R, C, x, y, *ssim_map(mu_x, mu_y, xx, yy, xy, c1, c2)
+
+    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        R, C, x, y, S, d_mu_x, d_xx, d_xy = self._forward(prediction, target)
         # Backward: through each average by its transpose, then through x, x² and x y.
         back_mu_x, back_xx, back_xy = (R.T @ d @ C for d in (d_mu_x, d_xx, d_xy))
         grad = -(back_mu_x + 2 * x * back_xx + y * back_xy) / S.size
@@ -295,6 +318,10 @@ class SSIM(Loss):
             w = weight[:, None, None]
             dissimilarity, grad = dissimilarity * w, grad * w
         return np.asarray(dissimilarity.mean()), grad.reshape(prediction.shape).astype(prediction.dtype)
+
+    def _by_row(self, output: Array, target: Array) -> Array:
+        S = self._forward(output, target)[4]
+        return np.asarray(1 - S.mean(axis=(1, 2)))
 
     def check_target(self, target: Array) -> None:
         check_range(target, self.data_range, "SSIM")

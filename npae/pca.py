@@ -134,11 +134,14 @@ class PCA(Estimator):
 
         `sample_weight` (n,) says how often each row counts in the mean. Raises as `encode` and `fit` do.
         """
-        V, X = self._learned("components_"), self._table(X)
+        self._learned("components_")
+        X = self._table(X, keep_memmap=True)
         w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.square((X - self.mean_) @ V.T @ V + self.mean_ - X)
-            return -check_finite(float(np.average(squares.mean(axis=1, dtype=np.float64), weights=w)), "PCA")
+        return -float(np.average(self._errors(X), weights=w))
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Minus the mean squared error of each row of X (n, d): (n,) in float64. Raises as `encode` does."""
+        return -self.reconstruction_error(X)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         export_pca(path, self._learned("mean_"), self.components_)

@@ -209,7 +209,8 @@ CALLS = {
         for name in FITTED
         for verb, width in {
             "fit": None, "encode": 6, "decode": 2, "reconstruct": 6, "transform": 6, "inverse_transform": 2, "score": 6,
-            "fit_transform": None, **({"partial_fit": 6, "objective": 6} if name != "PCA" else {}),
+            "fit_transform": None, "score_samples": 6, "reconstruction_error": 6,
+            **({"partial_fit": 6, "objective": 6} if name != "PCA" else {}),
             **({"denoise": 6} if name == "DAE" else {}),
         }.items()
     },

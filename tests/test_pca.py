@@ -26,6 +26,15 @@ def test_pca_reconstructs_with_the_least_squared_error():
     assert npae.PCA().fit(X).explained_variance_ratio_.sum() == pytest.approx(1)
 
 
+def test_the_mean_of_the_scores_of_the_rows_is_pcas_score():
+    X = table(50, 7)
+    for dtype in (np.float32, np.float64):
+        pca = npae.PCA(2).fit(X.astype(dtype))
+        rows = pca.score_samples(X)
+        assert rows.mean() == pytest.approx(pca.score(X), rel=1e-12)
+        np.testing.assert_allclose(rows, -np.square(X - pca.reconstruct(X)).mean(axis=1), rtol=1e-4)
+
+
 def test_pca_points_components_to_their_largest_entry_and_gives_their_share_of_the_whole_variance():
     for seed in range(5):
         X = table(50, 7, seed)

@@ -19,13 +19,15 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npae.estimator.arguments import as_dtype
-from npae.estimator.dataframes import check_names, library, output_of, to_dataframe
+from npae.estimator.arguments import as_dtype, as_flag
+from npae.estimator.dataframes import NamedRows, check_names, library, output_of, to_dataframe
 from npae.estimator.parameters import changed, constructor_defaults, with_fields
-from npae.estimator.validation import as_table
+from npae.estimator.validation import as_table, check_finite
 from npae.kernels.arrays import Array, ArrayLike
 
 Self = TypeVar("Self", bound="Estimator")
+
+_NUMBERS_AT_A_TIME = 2**22  # of the rows whose errors are computed: memory stays small
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -63,6 +65,60 @@ class Estimator:
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X."""
         return self.decode(self.encode(X))
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Minus the loss of each row of X (n, d), (n,) in float64: higher is better. Its mean is `score(X)`.
+
+        The loss is the one that the model was fitted with, for PCA the mean squared error. A memory map is read block
+        by block, here and below. `PCA()`, which keeps every direction, loses nothing: its scores are rounding errors.
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the loss's range.
+
+        Example
+        -------
+        >>> import npae, numpy as np
+        >>> X = np.random.default_rng(0).random((50, 6))
+        >>> ae = npae.AE((), 2, loss="bce", epochs=2, random_state=0).fit(X)
+        >>> ae.score_samples(X).shape, bool(np.isclose(ae.score_samples(X).mean(), ae.score(X)))
+        ((50,), True)
+        """
+        raise NotImplementedError
+
+    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Array:
+        """The squared error between X (n, d) and `reconstruct(X)`, in the units of X squared, whatever the loss.
+
+            e_i = mean_j (x_ij - x_hat_ij)²     (n,) in float64
+            e_ij = (x_ij - x_hat_ij)²           (n, d) in the model's dtype, with `per_feature`
+
+        Large errors mark rows that differ from those of the fit; the errors per feature say in which columns.
+
+        Raises RuntimeError if unfitted or if numbers overflow; TypeError or ValueError if X is not (n, d) finite
+        numbers, or `per_feature` is not a bool.
+
+        Example
+        -------
+        >>> import npae, numpy as np
+        >>> pca = npae.PCA(1).fit([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]])
+        >>> pca.reconstruction_error([[3.0, 6.0], [2.0, -1.0]]).round(6).tolist()   # on the line, and off it
+        [0.0, 2.5]
+        >>> pca.reconstruction_error([[2.0, -1.0]], per_feature=True).round(6).tolist()
+        [[4.0, 1.0]]
+        """
+        self._learned("n_features_in_")
+        per_feature = as_flag(per_feature, type(self).__name__, "per_feature")
+        return self._errors(self._table(X, keep_memmap=True), per_feature)
+
+    def _errors(self, X: Array, per_feature: bool = False) -> Array:
+        """`reconstruction_error` of a checked table."""
+        names, at_once = vars(self).get("feature_names_in_"), max(1, _NUMBERS_AT_A_TIME // X.shape[1])
+        errors = np.empty(X.shape, self._dtype) if per_feature else np.empty(len(X))
+        with np.errstate(over="ignore"):
+            for start in range(0, len(X), at_once):
+                rows = slice(start, start + at_once)
+                x = np.ascontiguousarray(X[rows], self._dtype)
+                squares = np.square(x - self.reconstruct(NamedRows.of(x, names)))
+                errors[rows] = squares if per_feature else squares.mean(axis=1, dtype=np.float64)
+        return check_finite(errors, type(self).__name__)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write `encode`, `decode` and `reconstruct` as one Python file that needs only NumPy.

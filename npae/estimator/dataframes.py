@@ -74,6 +74,19 @@ def check_names(X: Any, fitted: Array | None, caller: str, name: str = "X") -> N
         )
 
 
+class NamedRows(np.ndarray):
+    """Rows of a table that has been checked, with the column names of the fit, so that no check warns twice."""
+
+    columns: Array | None = None
+
+    @classmethod
+    def of(cls, rows: Array, names: Array | None) -> NamedRows:
+        """A view of the rows."""
+        named = rows.view(cls)
+        named.columns = names
+        return named
+
+
 def _warn(message: str) -> None:
     """Warn at the line outside npae that made the call."""
     level, frame = 1, sys._getframe()
