@@ -247,6 +247,8 @@ TABLE = {
          "test_pca_reconstructs_with_the_least_squared_error"),
         ("components of either sign", "np.abs(V).argmax(axis=1)", "0",
          "test_pca_points_components_to_their_largest_entry_and_gives_their_share_of_the_whole_variance"),
+        ("a component too few for a share", "(explained <= share).sum()) + 1", "(explained <= share).sum())",
+         "test_a_share_of_the_variance_keeps_the_fewest_components_that_explain_more"),
         ("a weight of 2 that counts once", "np.sqrt(w)[:, None] * (X - mean)", "(X - mean)",
          "test_a_weight_of_two_is_the_row_given_twice_and_of_zero_the_row_left_out"),
     ],

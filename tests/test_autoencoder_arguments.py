@@ -177,6 +177,11 @@ def fit_with(model, **arguments):
         model.set_params(**before)
 
 
+def no_share(v):
+    """Whether v is not a float in (0, 1)."""
+    return not (isinstance(v, float) and 0 < v < 1)
+
+
 ARGUMENTS = {
     # the constructors of estimators only store: fit refuses
     "hidden": no_count().filter(lambda v: not isinstance(v, list | tuple | set | dict | np.ndarray | str | bytes))
@@ -203,7 +208,8 @@ CALLS = {
         lambda v: fit_with(FITTED["DAE"], corruption=v),
         no_choice("gaussian", "masking", "salt_and_pepper").filter(lambda v: not callable(v) or isinstance(v, type)),
     ),
-    "PCA(n_components=)": (lambda v: fit_with(FITTED["PCA"], n_components=v), no_count(none=True) | st.integers(7)),
+    "PCA(n_components=)": (
+        lambda v: fit_with(FITTED["PCA"], n_components=v), no_count(none=True).filter(no_share) | st.integers(7)),
     **{
         f"{name}.{verb}": (lambda v, m=FITTED[name], verb=verb: getattr(m, verb)(v), no_table(width))
         for name in FITTED

@@ -22,6 +22,7 @@ CHECKED = {
     "AE of objects": lambda: npae.AE((5,), 2, loss=npae.MSE(), optimizer=npae.Adam(npae.Cosine(0.01)), epochs=2),
     "DAE in float32": lambda: npae.DAE((5,), 2, corruption=npae.GaussianNoise(0.1), epochs=2, dtype="float32"),
     "PCA of two": lambda: npae.PCA(2),
+    "PCA of a share": lambda: npae.PCA(0.9),
 }
 
 
@@ -154,6 +155,18 @@ def test_a_grid_search_finds_the_size_of_the_code_and_the_rate(sklearn):
     assert search.best_params_ == {"latent_dim": 3, "optimizer__learning_rate": 1e-2}
     assert search.best_estimator_.encode(X).shape == (60, 3)
     assert GridSearchCV(npae.PCA(), {"n_components": [1, 2, 3]}, cv=3).fit(X).best_params_ == {"n_components": 3}
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95, 0.999])
+def test_pca_keeps_as_many_components_for_a_share_of_the_variance_as_scikit_learns(sklearn, share):
+    from sklearn.datasets import load_digits, load_iris, load_wine
+    from sklearn.decomposition import PCA
+
+    for load in (load_iris, load_wine, load_digits):
+        data = load().data
+        ours, theirs = npae.PCA(share).fit(data), PCA(share, svd_solver="full").fit(data)
+        assert ours.n_components_ == theirs.n_components_
+        np.testing.assert_allclose(ours.explained_variance_ratio_, theirs.explained_variance_ratio_, rtol=1e-8)
 
 
 def test_a_search_may_run_in_two_processes(sklearn):
