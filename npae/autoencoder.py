@@ -77,7 +77,11 @@ class AE(Estimator):
         Passes over the data (0 leaves the initial network), rows per step.
     patience : int or None
         Early stopping: stop after so many epochs without a lower validation loss, and restore the best weights
-        (Prechelt, 1998, "Early stopping - but when?").
+        (Prechelt, 1998, "Early stopping - but when?"). It needs `validation_fraction`, or `validation` in fit.
+    validation_fraction : float or None
+        A share of the rows, in (0, 1), that fit holds out and validates on, with their weights if there are any. The
+        seed decides which: the same for the same number of rows, so resuming holds out the same again. They are copied
+        into memory. In a Pipeline they pass through the steps before, such as a scaler.
     encoder, decoder : Sequential, optional
         Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation` and `output`. fit trains
         copies of them, starting from their weights.
@@ -126,6 +130,7 @@ class AE(Estimator):
     epochs: int = 20
     batch_size: int = 128
     patience: int | None = None
+    validation_fraction: float | None = None
     encoder: Sequential | None = None
     decoder: Sequential | None = None
     dtype: DTypeLike | None = None
@@ -156,6 +161,7 @@ class AE(Estimator):
             L = sum_i w_i L_i / sum_i w_i: a row of weight 2 counts as two rows.
         validation : array (m, d), optional
             Evaluated after every epoch, into `history_.validation_loss`. A `DAE` sees it with the same noise each time.
+            Not together with `validation_fraction`.
         callbacks : function (model, epoch, logs), or several
             Called after every epoch with this model, the epoch's number (from 1) and `history_.last()`. True ends the
             fit.

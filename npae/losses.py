@@ -142,7 +142,7 @@ class MSE(Loss):
         return mse(prediction, target, weight)
 
     def _by_row(self, output: Array, target: Array) -> Array:
-        return np.square(output - target).mean(axis=1, dtype=np.float64)
+        return np.asarray(np.square(output - target).mean(axis=1, dtype=np.float64))
 
 
 @kernel
@@ -190,7 +190,7 @@ class BCE(Loss):
     def _by_row(self, output: Array, target: Array) -> Array:
         magnitude = np.abs(output)
         cost = magnitude * np.where(output > 0, 1 - target, target) + np.log1p(np.exp(-magnitude))
-        return cost.mean(axis=1, dtype=np.float64)
+        return np.asarray(cost.mean(axis=1, dtype=np.float64))
 
     def check_target(self, target: Array) -> None:
         check_range(target, 1.0, "BCE")

@@ -147,6 +147,19 @@ def test_a_pipeline_passes_fits_arguments_on(sklearn):
     assert len(middle.history_.validation_loss) == 2
 
 
+def test_in_a_pipeline_rows_are_held_out_after_scaling(sklearn):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    raw = X * [1, 10, 100, 1, 10, 100] + 50
+    early = QUICK | {"epochs": 50, "patience": 2, "validation_fraction": 0.2}
+    ae = make_pipeline(StandardScaler(), npae.AE(**early, optimizer=npae.Adam(0.1))).fit(raw)[-1]
+    alone = npae.AE(**early, optimizer=npae.Adam(0.1)).fit(StandardScaler().fit_transform(raw))
+    assert ae.history_.validation_loss == alone.history_.validation_loss
+    assert ae.history_.best_epoch < len(ae.history_.validation_loss) < 50
+    assert max(ae.history_.validation_loss) < 5  # of unscaled rows it would be in the thousands
+
+
 def test_a_grid_search_finds_the_size_of_the_code_and_the_rate(sklearn):
     from sklearn.model_selection import GridSearchCV
 
