@@ -171,6 +171,7 @@ class AE(Estimator):
             Continue the last fit, or that of a loaded model, until `epochs` are done in all. The result is bit for bit
             that of a fit without a stop. Network and loss are those of the last fit.
 
+        Warns, before training, of a code that can copy x and of columns without a common scale (see `fitting.advice`).
         Returns self. Ctrl-C ends the fit early and leaves a usable model; so does an exception in a callback.
 
         Raises
@@ -276,6 +277,10 @@ class AE(Estimator):
 
     def _corruption(self) -> Corruption | None:
         return None
+
+    def _limits_code(self) -> bool:
+        """Whether anything besides its size keeps the code from copying x, such as noise: else fit warns."""
+        return self._corruption() is not None
 
     @property
     def _n_features_out(self) -> int:

@@ -133,6 +133,12 @@ TABLE = {
         ("the user's networks are trained, not copies", "Sequential(*copy.deepcopy((encoder, decoder)))",
          "Sequential(encoder, decoder)", "test_own_networks_are_trained_as_copies_that_start_from_their_weights"),
     ],
+    "fitting/advice.py": [
+        ("columns far from zero pass", "square[varies].mean() / variance", "variance[varies].mean() / variance",
+         "test_what_counts_as_unscaled"),
+        ("a warning of a code as wide as x less one", ">= batches.width and", ">= batches.width - 1 and",
+         "test_a_code_that_cannot_copy_is_not_warned_of"),
+    ],
     "fitting/batches.py": [
         ("the last batch dropped", "end = len(rows) if is_last else len(rows) // batch_size * batch_size",
          "end = len(rows) // batch_size * batch_size", "test_every_row_comes_once_an_epoch_in_whole_batches"),

@@ -62,9 +62,9 @@ def check_names(X: Any, fitted: Array | None, caller: str, name: str = "X") -> N
     if names is None and fitted is None:
         return
     if fitted is None:
-        _warn(f"{name} has feature names, but {caller} was fitted without feature names")
+        warn_caller(f"{name} has feature names, but {caller} was fitted without feature names")
     elif names is None:
-        _warn(f"{name} does not have valid feature names, but {caller} was fitted with feature names")
+        warn_caller(f"{name} does not have valid feature names, but {caller} was fitted with feature names")
     elif not np.array_equal(names, fitted):
         raise ValueError(
             f"{caller} expected {name} with the columns of the fit, got others. "
@@ -87,7 +87,7 @@ class NamedRows(np.ndarray):
         return named
 
 
-def _warn(message: str) -> None:
+def warn_caller(message: str) -> None:
     """Warn at the line outside npae that made the call."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("npae."):

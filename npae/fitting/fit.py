@@ -18,6 +18,7 @@ from npae.corruptions import Corruption, corrupt
 from npae.estimator.arguments import as_count, as_dtype, as_flag, as_generator, as_share, resolve
 from npae.estimator.dataframes import check_names, column_names
 from npae.estimator.validation import as_table
+from npae.fitting.advice import advise
 from npae.fitting.batches import Batches, TableBatches, as_batches
 from npae.fitting.callbacks import Callback, CallbackList, as_callbacks
 from npae.fitting.history import TrainingState
@@ -150,6 +151,8 @@ def resume_training(plan: Plan, training: TrainingState) -> TrainingState:
 
 def run_training(model: Any, plan: Plan, training: TrainingState) -> None:
     """Train until `plan.epochs` are done, or until early stopping, a callback or Ctrl-C ends it."""
+    if plan.previous is None and plan.epochs > 0:
+        advise(model, training.network, plan.loss, plan.batches)
     before, V, weight = dict(vars(model)), plan.validation, None
     if isinstance(plan.batches, TableBatches) and plan.batches.held_out:
         V, weight = plan.batches.hold_out(training.split_rng())
