@@ -1,9 +1,9 @@
 """npae: autoencoders from scratch in NumPy.
 
 Read the source in this order: layers, activations, losses, optimizers, corruptions, training, autoencoder, pca,
-gradcheck. Each module imports only from those before it, and from the folders below: kernels (the fast twins of the
-formulas), estimator (scikit-learn's conventions), fitting (what `fit` adds around the training loop), storage (files)
-and datasets.
+outliers, gradcheck. Each module imports only from those before it, and from the folders below: kernels (the fast twins
+of the formulas), estimator (scikit-learn's conventions), fitting (what `fit` adds around the training loop), storage
+(files) and datasets.
 """
 
 from npae import datasets
@@ -16,6 +16,7 @@ from npae.kernels import backend_info, backend_name, use_backend
 from npae.layers import Dense, Layer, Parameter, Sequential
 from npae.losses import BCE, MSE, SSIM, Loss
 from npae.optimizers import SGD, Adam, Constant, Cosine, Optimizer, Schedule
+from npae.outliers import OutlierDetector
 from npae.pca import PCA
 from npae.storage import load, save
 
@@ -44,6 +45,7 @@ __all__ = [
     "Loss",
     "MaskingNoise",
     "Optimizer",
+    "OutlierDetector",
     "Parameter",
     "ReLU",
     "SaltAndPepper",

@@ -11,6 +11,7 @@ import os
 import sys
 
 from fault_runner import Fault, complaints
+from kernel_faults import KERNELS
 
 GRADIENT = "gradients::test_one_batch"
 RESUMED = "fitting/resuming::test_ten_epochs_equal_five_and_five_more_bit_for_bit"
@@ -169,26 +170,10 @@ TABLE = {
         ("NaN reaches a layer of one's own", "or not recordable(*parts):", "or False:",
          "test_one_number_that_is_not_finite_is_refused_in_any_block"),
     ],
-    "kernels/numba_backend/blocks.py": [
-        ("threads share the arrays between kernels", "+= address(own) - first", "+= 0",
-         "kernels/blocks::test_every_block_has_the_bits_that_it_has_alone", "numba"),
-        ("every block is read and written at the same place", "arrays[k].strides[0])", "0)",
-         "kernels/blocks::test_every_block_has_the_bits_that_it_has_alone", "numba"),
-        ("results made by nobody", "and all(address(r) in recording.made for r in results)", "",
-         "kernels/blocks::test_a_step_that_does_not_make_its_results_anew_is_called_for_every_block", "numba"),
-        ("results that outlive a block", "and not recording.lasting", "",
-         "kernels/blocks::test_a_step_that_does_not_make_its_results_anew_is_called_for_every_block", "numba"),
-        ("one array for two results", "and not any(_overlap(a, b) for i, a in enumerate(extents) for b in extents[:i])",
-         "", "kernels/blocks::test_a_step_that_does_not_make_its_results_anew_is_called_for_every_block", "numba"),
-        ("tables of another kind", "_layout(a[0]) == _layout(m) and ", "",
-         "kernels/blocks::test_arrays_that_a_recording_does_not_fit_are_computed_block_by_block", "numba"),
-        ("results that overwrite tables", "for a in (*tables, *results[:i])", "for a in results[:i]",
-         "kernels/blocks::test_results_in_the_memory_of_a_table_or_read_only_are_not_replayed", "numba"),
-    ],
     "fitting/history.py": [
         ("one epoch more of patience", "epoch - best >= patience", "epoch - best > patience", BEST),
         ("the best parameters are not a copy", "= epoch, parameters.copy()", "= epoch, parameters", BEST),
-        ("other rows are held out after a resumption", "copy.deepcopy(self.validation_rng).spawn(1)[0]",
+        ("other rows are held out after a resumption", "self.validation_noise_rng().spawn(1)[0]",
          "self.validation_rng.spawn(1)[0]", "fitting/resuming::test_resuming_holds_out_the_same_rows"),
         ("the validation noise moves on", "return copy.deepcopy(self.validation_rng)", "return self.validation_rng",
          RESUMED),
@@ -248,7 +233,7 @@ TABLE = {
     "autoencoder.py": [
         ("decode without the inverse link", "loss.inverse_link(decoder.forward(z))", "decoder.forward(z)",
          "test_bce_reconstructs_probabilities_and_scores_logits"),
-        ("lower scores are better", "return -check_finite(", "return check_finite(",
+        ("lower scores are better", "return -check_finite(evaluate", "return check_finite(evaluate",
          "test_the_objective_of_an_autoencoder_is_minus_its_score"),
         ("a DAE scored on noisy rows", "evaluate(network, self.loss_, X, X, weight)",
          "evaluate(network, self.loss_, self.objective(X).inputs, X, weight)",
@@ -263,6 +248,18 @@ TABLE = {
          "test_a_share_of_the_variance_keeps_the_fewest_components_that_explain_more"),
         ("a weight of 2 that counts once", "np.sqrt(w)[:, None] * (X - mean)", "(X - mean)",
          "test_a_weight_of_two_is_the_row_given_twice_and_of_zero_the_row_left_out"),
+    ],
+    "outliers.py": [
+        ("the best rows are trimmed", "kept = mean >= np.q", "kept = mean <= np.q",
+         "test_trimmed_rows_are_not_learned_from"),
+        ("the first fit counts", "slice(1 if trim > 0 else 0, None)", "slice(0, n_fits)",
+         "test_trimmed_rows_are_not_learned_from"),
+        ("one seed for all fits", "int(rng.integers(2**32))", "7",
+         "test_one_seed_fixes_all_fits_and_each_fit_has_its_own"),
+        ("scaled by the variance", "np.where(varies, std, 1)", "np.where(varies, std**2, 1)",
+         "test_scores_do_not_depend_on_the_units_of_the_columns"),
+        ("rows at the other end", "(X) < 0, -1, 1)", "(X) > 0, -1, 1)",
+         "test_a_score_is_the_mean_over_the_fits_and_the_threshold_a_quantile_of_the_training_rows"),
     ],
     "gradcheck.py": [
         ("divided by h", "/ (2 * h)), rounding", "/ h), rounding", "test_central_differences_are_of_second_order"),
@@ -291,33 +288,7 @@ TABLE = {
         ("a count of one less", "if number < at_least:", "if number < at_least - 1:",
          "test_a_bad_call_says_what_was_expected_and_what_came"),
     ],
-    "kernels/numba_backend/recording.py": [
-        ("numbers are not computed again before a replay", "            values[...] = compute()\n",
-         "            pass\n", "kernels/recomputed::test_each_step_uses_the_numbers_of_its_own_step", "numba"),
-        ("a step that changes is replayed", "previous.trace == new.trace", "True",
-         "kernels/parallel::test_a_step_in_which_numpy_makes_an_array_runs_in_full_every_time", "numba"),
-        ("a recording survives a change of the backend", "new.replayable and self._unchanged()", "new.replayable",
-         "kernels/parallel::test_a_step_that_switches_the_backend_itself_runs_in_full_every_time", "numba"),
-    ],
-    "kernels/numba_backend/caches.py": [
-        ("the first cache of all", "== level:", ">= 0:", "kernels/pool::test_cache_sizes_are_read_by_level", "numba"),
-    ],
-    "kernels/numba_backend/epilogues.py": [
-        ("a rectifier moves into a product that others read", " and not _among(c, [*others, *results])", "",
-         "kernels/epilogues::test_a_product_that_somebody_else_reads_keeps_its_own_result", "numba"),
-        ("a result may be rewritten", "[*others, *results]", "others",
-         "kernels/epilogues::test_a_product_that_somebody_else_reads_keeps_its_own_result", "numba"),
-        ("a leaky rectifier becomes a plain one", "LEAKY if leaky else RELU", "RELU",
-         "kernels/epilogues::test_rectifiers_after_products_give_the_same_bits_in_the_products_store", "numba"),
-    ],
-    "kernels/numba_backend/plans.py": [
-        ("more tiles than a task has memory for", "range(-(-len(heights) // MC), len(heights) + 1)",
-         "range(1, len(heights) + 1)", "kernels/products::test_the_tiles_of_a_plan_cover_c_in_few_tasks", "numba"),
-    ],
-    "kernels/numba_backend/products.py": [
-        ("a product written over its operand", " and not np.may_share_memory(c, a)", "",
-         "kernels/products::test_out_may_share_memory_with_an_operand", "numba"),
-    ],
+    **KERNELS,
 }  # fmt: skip
 FAULTS = [Fault(file, *row) for file, rows in TABLE.items() for row in rows]
 

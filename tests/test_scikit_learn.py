@@ -13,6 +13,7 @@ UNEQUAL_NOISE = "noise is drawn for every element: a row that stands in the tabl
 
 
 EXPECTED_FAILURES = {"AE": {}, "DAE": {"check_sample_weight_equivalence_on_dense_data": UNEQUAL_NOISE}, "PCA": {}}
+EXPECTED_FAILURES["OutlierDetector"] = {}
 
 
 CHECKED = {
@@ -23,6 +24,9 @@ CHECKED = {
     "DAE in float32": lambda: npae.DAE((5,), 2, corruption=npae.GaussianNoise(0.1), epochs=2, dtype="float32"),
     "PCA of two": lambda: npae.PCA(2),
     "PCA of a share": lambda: npae.PCA(0.9),
+    "OutlierDetector": lambda: npae.OutlierDetector(n_fits=1, random_state=0),
+    "OutlierDetector of AE": lambda: npae.OutlierDetector(npae.AE((5,), 1, epochs=5), 0.2, n_fits=2, random_state=0),
+    "OutlierDetector of PCA": lambda: npae.OutlierDetector(npae.PCA(1), n_fits=1),
 }
 
 
@@ -180,6 +184,32 @@ def test_pca_keeps_as_many_components_for_a_share_of_the_variance_as_scikit_lear
         ours, theirs = npae.PCA(share).fit(data), PCA(share, svd_solver="full").fit(data)
         assert ours.n_components_ == theirs.n_components_
         np.testing.assert_allclose(ours.explained_variance_ratio_, theirs.explained_variance_ratio_, rtol=1e-8)
+
+
+def test_an_outlier_detector_works_in_a_pipeline_and_a_search(sklearn):
+    from sklearn.base import is_outlier_detector
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data, benign = load_breast_cancer(return_X_y=True)
+    rows = np.r_[np.flatnonzero(benign == 1), np.flatnonzero(benign == 0)[:20]]  # a twentieth is malignant
+    rows = np.random.default_rng(0).permutation(rows)
+    data, benign = data[rows], benign[rows]
+    detector = npae.OutlierDetector(npae.PCA(0.9), n_fits=1)
+    assert is_outlier_detector(detector)
+    pipeline = make_pipeline(StandardScaler(), detector).fit(data)
+    np.testing.assert_array_equal(pipeline.predict(data), detector.predict(StandardScaler().fit_transform(data)))
+    np.testing.assert_allclose(pipeline.score_samples(data), detector.fit(data).score_samples(data), rtol=1e-6)
+    search = GridSearchCV(
+        detector, {"trim": [0.0, 0.2], "model__n_components": [0.5, 0.9]}, cv=2,
+        scoring=lambda model, A, y: roc_auc_score(y, model.score_samples(A)),
+    ).fit(data, benign)  # fmt: skip
+    assert search.best_score_ > 0.8
+    default = npae.OutlierDetector(random_state=0).fit(data).score_samples(data)
+    assert roc_auc_score(benign, default) > 0.85
 
 
 def test_a_search_may_run_in_two_processes(sklearn):

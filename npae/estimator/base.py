@@ -1,4 +1,4 @@
-"""The base class of AE, DAE and PCA: scikit-learn's conventions, without scikit-learn.
+"""The base classes of AE, DAE, PCA and OutlierDetector: scikit-learn's conventions, without scikit-learn.
 
 An estimator is a dataclass whose fields are its constructor's arguments. The constructor only stores them, so that they
 can be read, changed and copied (`get_params`, `set_params`, `sklearn.base.clone`, grid search). `fit` validates them,
@@ -25,20 +25,87 @@ from npae.estimator.parameters import changed, constructor_defaults, with_fields
 from npae.estimator.validation import as_table, check_finite
 from npae.kernels.arrays import Array, ArrayLike
 
+AnyBase = TypeVar("AnyBase", bound="Base")
 Self = TypeVar("Self", bound="Estimator")
 
 _NUMBERS_AT_A_TIME = 2**22  # of the rows whose errors are computed: memory stays small
 
 
 @dataclasses.dataclass(eq=False, repr=False)
-class Estimator:
-    """Parameters by name, and the methods that follow from `fit`, `encode` and `decode`."""
+class Base:
+    """Parameters by name, and what every fitted model keeps."""
 
-    kinds: ClassVar[dict[str, type[Estimator]]] = {}  # the classes that a file may name
+    kinds: ClassVar[dict[str, type[Base]]] = {}  # the classes that a file may name
+    _estimator_type: ClassVar[str | None] = None  # for scikit-learn
 
     def __init_subclass__(cls) -> None:
-        if cls.__module__.startswith("npae."):
-            Estimator.kinds[cls.__name__] = cls
+        if cls.__module__.startswith("npae.") and cls.__module__ != __name__:
+            Base.kinds[cls.__name__] = cls
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        """The dtype in which a fitted model computes."""
+        raise NotImplementedError
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments by name; with `deep` also their fields, such as `optimizer__learning_rate`."""
+        own = {name: getattr(self, name) for name in constructor_defaults(type(self))}
+        return with_fields(own) if deep else own
+
+    def set_params(self: AnyBase, **params: Any) -> AnyBase:
+        """Change constructor arguments by name: `latent_dim=8`, or a field, `optimizer__learning_rate=0.01`.
+
+        To change a field makes a new object; the one that was passed in stays unchanged.
+
+        Raises ValueError for an unknown name, or the error of a constructor that refuses a value. Then nothing changes.
+        """
+        after, unknown = changed(self.get_params(deep=False), params)
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__}.set_params expected names among {sorted(self.get_params())}, "
+                f"got {sorted(unknown)}: check the spelling."
+            )
+        for name, value in after.items():
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """The properties that scikit-learn reads before it uses an estimator in a pipeline or a search."""
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type=self._estimator_type, target_tags=TargetTags(required=False))
+
+    def _remember(self, n_features: int, names: Array | None) -> None:
+        """Store the number of columns of X, and their names if it has any; called at the end of fit."""
+        self.n_features_in_ = n_features
+        vars(self).pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = names
+
+    def _table(self, X: ArrayLike, *, keep_memmap: bool = False, finite: bool = True) -> Array:
+        """X as a table in the model's dtype, with the names and the number of columns of fit (see `as_table`)."""
+        caller, width = type(self).__name__, self.n_features_in_
+        check_names(X, vars(self).get("feature_names_in_"), caller)
+        return as_table(X, caller, width=width, dtype=self._dtype, keep_memmap=keep_memmap, finite=finite)
+
+    def _learned(self, attribute: str) -> Any:
+        """A fitted attribute; RuntimeError before the first fit."""
+        if attribute not in vars(self):
+            raise not_fitted(f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X).")
+        return vars(self)[attribute]
+
+    def _after_load(self) -> None:
+        """Recompute derived attributes after loading."""
+
+    def __repr__(self) -> str:
+        values = [(name, getattr(self, name), default) for name, default in constructor_defaults(type(self)).items()]
+        given = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Estimator(Base):
+    """The methods that follow from `fit`, `encode` and `decode`."""
 
     def fit(self: Self, X: ArrayLike, y: Any = None) -> Self:
         """Learn from the rows of X (n, d); `y` is ignored."""
@@ -55,11 +122,6 @@ class Estimator:
     @property
     def _n_features_out(self) -> int:
         """k, the size of a fitted model's code."""
-        raise NotImplementedError
-
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        """The dtype in which a fitted model computes."""
         raise NotImplementedError
 
     def reconstruct(self, X: ArrayLike) -> Array:
@@ -184,64 +246,15 @@ class Estimator:
             self._sklearn_output_config = {"transform": transform}  # the name that `clone` copies
         return self
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments by name; with `deep` also their fields, such as `optimizer__learning_rate`."""
-        own = {name: getattr(self, name) for name in constructor_defaults(type(self))}
-        return with_fields(own) if deep else own
-
-    def set_params(self: Self, **params: Any) -> Self:
-        """Change constructor arguments by name: `latent_dim=8`, or a field, `optimizer__learning_rate=0.01`.
-
-        To change a field makes a new object; the one that was passed in stays unchanged.
-
-        Raises ValueError for an unknown name, or the error of a constructor that refuses a value. Then nothing changes.
-        """
-        after, unknown = changed(self.get_params(deep=False), params)
-        if unknown:
-            raise ValueError(
-                f"{type(self).__name__}.set_params expected names among {sorted(self.get_params())}, "
-                f"got {sorted(unknown)}: check the spelling."
-            )
-        for name, value in after.items():
-            setattr(self, name, value)
-        return self
-
     def __sklearn_tags__(self) -> Any:
-        """The properties that scikit-learn reads before it uses an estimator in a pipeline or a search."""
-        from sklearn.utils import Tags, TargetTags, TransformerTags
+        from sklearn.utils import TransformerTags
 
         kept = ["float32", "float64"]
         with contextlib.suppress(ValueError):  # None keeps both; fit will refuse other values
             kept = [as_dtype(getattr(self, "dtype", None), type(self).__name__).name]
-        transformer = TransformerTags(preserves_dtype=kept)
-        return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=transformer)
-
-    def _remember(self, n_features: int, names: Array | None) -> None:
-        """Store the number of columns of X, and their names if it has any; called at the end of fit."""
-        self.n_features_in_ = n_features
-        vars(self).pop("feature_names_in_", None)
-        if names is not None:
-            self.feature_names_in_ = names
-
-    def _table(self, X: ArrayLike, *, keep_memmap: bool = False, finite: bool = True) -> Array:
-        """X as a table in the model's dtype, with the names and the number of columns of fit (see `as_table`)."""
-        caller, width = type(self).__name__, self.n_features_in_
-        check_names(X, vars(self).get("feature_names_in_"), caller)
-        return as_table(X, caller, width=width, dtype=self._dtype, keep_memmap=keep_memmap, finite=finite)
-
-    def _learned(self, attribute: str) -> Any:
-        """A fitted attribute; RuntimeError before the first fit."""
-        if attribute not in vars(self):
-            raise not_fitted(f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X).")
-        return vars(self)[attribute]
-
-    def _after_load(self) -> None:
-        """Recompute derived attributes after loading."""
-
-    def __repr__(self) -> str:
-        values = [(name, getattr(self, name), default) for name, default in constructor_defaults(type(self)).items()]
-        given = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
-        return f"{type(self).__name__}({', '.join(given)})"
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags = TransformerTags(preserves_dtype=kept)
+        return tags
 
 
 def not_fitted(message: str) -> RuntimeError:

@@ -89,7 +89,7 @@ BAD_CALLS = {
     "SaltAndPepper, ends": (lambda: npae.SaltAndPepper(low=1, high=1), ValueError, "rising", "(1, 1)"),
     "set_params": (lambda: npae.AE().set_params(latent=3), ValueError, "names among", "['latent']"),
     "use_backend": (lambda: npae.use_backend("gpu"), ValueError, "one of ('numpy', 'numba')", "'gpu'"),
-    "save, not a model": (lambda: npae.save({}, "never-written.npz"), TypeError, "AE, DAE or PCA", "dict"),
+    "save, not a model": (lambda: npae.save({}, "never-written.npz"), TypeError, "PCA or OutlierDetector", "dict"),
 }  # fmt: skip
 
 
