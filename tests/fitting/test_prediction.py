@@ -174,6 +174,7 @@ def finite_or_refused(call):
     return result
 
 
+@pytest.mark.filterwarnings("ignore:.* expected (a code|columns):UserWarning")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("case", DATA)
