@@ -151,11 +151,11 @@ def resume_training(plan: Plan, training: TrainingState) -> TrainingState:
 
 def run_training(model: Any, plan: Plan, training: TrainingState) -> None:
     """Train until `plan.epochs` are done, or until early stopping, a callback or Ctrl-C ends it."""
-    if plan.previous is None and plan.epochs > 0:
-        advise(model, training.network, plan.loss, plan.batches)
     before, V, weight = dict(vars(model)), plan.validation, None
     if isinstance(plan.batches, TableBatches) and plan.batches.held_out:
         V, weight = plan.batches.hold_out(training.split_rng())
+    if plan.previous is None and plan.epochs > 0:
+        advise(model, training.network, plan.loss, plan.batches)
     V_in = V if V is None or plan.corruption is None else corrupt(plan.corruption, V, training.validation_noise_rng())
     if plan.previous is None:
         as_generator(model.random_state, type(model).__name__).spawn(4)  # the caller's generator, after all checks
