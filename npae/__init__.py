@@ -1,9 +1,9 @@
 """npae: autoencoders from scratch in NumPy.
 
 Read the source in this order: layers, activations, losses, likelihoods, optimizers, corruptions, tied, codes,
-penalties, training, autoencoder, denoising, variational, pretraining, pca, gradcheck. Each module imports only from
-those before it, and from the folders below: kernels (the fast twins of the formulas), estimator (scikit-learn's
-conventions), fitting (what `fit` adds around the training loop), storage (files) and datasets.
+penalties, training, autoencoder, denoising, variational, pretraining, pca, outliers, gradcheck. Each module imports
+only from those before it, and from the folders below: kernels (the fast twins of the formulas), estimator
+(scikit-learn's conventions), fitting (what `fit` adds around the training loop), storage (files) and datasets.
 """
 
 from npae import datasets
@@ -19,6 +19,7 @@ from npae.layers import Dense, Layer, Parameter, Sequential
 from npae.likelihoods import Bernoulli, Gaussian
 from npae.losses import BCE, MSE, SSIM, Loss
 from npae.optimizers import SGD, Adam, Constant, Cosine, Optimizer, Schedule
+from npae.outliers import OutlierDetector
 from npae.pca import PCA
 from npae.penalties import L1, Contractive, GaussianKL, KLSparsity, Penalty
 from npae.pretraining import pretrain
@@ -60,6 +61,7 @@ __all__ = [
     "MaskingNoise",
     "NestedDropout",
     "Optimizer",
+    "OutlierDetector",
     "Parameter",
     "Penalty",
     "ReLU",

@@ -16,14 +16,15 @@ Next: `denoising.py`, where f sees less than x.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npae.activations import ACTIVATIONS, Activation
+from npae.codes import StochasticLayer, TopK
 from npae.corruptions import Corruption, corrupt
 from npae.estimator import Estimator
 from npae.estimator.arguments import as_flag, as_generator, resolve
@@ -31,7 +32,7 @@ from npae.estimator.validation import as_table, check_finite, normalized_weights
 from npae.fitting.callbacks import Callback
 from npae.fitting.fit import begin_training, check_fit, resume_training, run_training
 from npae.fitting.history import TrainingState
-from npae.fitting.prediction import evaluate, predict_in_batches
+from npae.fitting.prediction import evaluate, losses_by_row, predict_in_batches
 from npae.kernels.arrays import Array, ArrayLike, RandomState
 from npae.layers import Layer, Sequential
 from npae.losses import LOSSES, Loss
@@ -39,18 +40,9 @@ from npae.optimizers import Optimizer
 from npae.penalties import PENALTIES, Penalty
 from npae.storage import Checkpoint, export_network
 from npae.tied import tie
-from npae.training import Regularised
+from npae.training import Objective, Regularised
 
 Self = TypeVar("Self", bound="Autoencoder")
-
-
-class Objective(NamedTuple):
-    """What training minimises: loss(network.forward(inputs), target)."""
-
-    network: Layer
-    loss: Callable[[Array, Array], tuple[float | Array, Array]]
-    inputs: Array
-    target: Array
 
 
 @dataclass(eq=False, repr=False)
@@ -70,6 +62,7 @@ class Autoencoder(Estimator, savable=False):
     epochs: int = 20
     batch_size: int = 128
     patience: int | None = None
+    validation_fraction: float | None = None
     encoder: Sequential | None = None
     decoder: Sequential | None = None
     dtype: DTypeLike | None = None
@@ -100,6 +93,7 @@ class Autoencoder(Estimator, savable=False):
             L = sum_i w_i L_i / sum_i w_i: a row of weight 2 counts as two rows.
         validation : array (m, d), optional
             Evaluated after every epoch, into `history_.validation_loss`. A `DAE` sees it with the same noise each time.
+            Not together with `validation_fraction`.
         callbacks : function (model, epoch, logs), or several
             Called after every epoch with this model, the epoch's number (from 1) and `history_.last()`. True ends the
             fit.
@@ -109,6 +103,7 @@ class Autoencoder(Estimator, savable=False):
             Continue the last fit, or that of a loaded model, until `epochs` are done in all. The result is bit for bit
             that of a fit without a stop. Network and loss are those of the last fit.
 
+        Warns, before training, of a code that can copy x and of columns without a common scale (see `fitting.advice`).
         Returns self. Ctrl-C ends the fit early and leaves a usable model; so does an exception in a callback.
 
         Raises
@@ -192,6 +187,13 @@ class Autoencoder(Estimator, savable=False):
         weight = None if sample_weight is None else normalized_weights(sample_weight, len(X), caller)
         return -check_finite(evaluate(network, self.loss_, X, X, weight), caller)
 
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Minus the loss between each row of X and its reconstruction, (n,) in float64. Raises as `score` does."""
+        network: Sequential = self._learned("network_")
+        X = self._table(X, keep_memmap=True)
+        self.loss_.check_target(X)
+        return -check_finite(losses_by_row(network, self.loss_, X), type(self).__name__)
+
     def objective(self, X: ArrayLike, rng: RandomState = None) -> Objective:
         """The L that fit minimises on X, in parts: for `check_gradients` and for your own training loop.
 
@@ -235,6 +237,11 @@ class Autoencoder(Estimator, savable=False):
     def _tied(self) -> bool:
         return False
 
+    def _limits_code(self) -> bool:
+        """Whether anything besides its size keeps the code from copying x: else fit warns if the code is wide."""
+        limits = isinstance(self._code(), StochasticLayer | TopK)
+        return limits or self._corruption() is not None or self._penalty() is not None
+
     @property
     def _n_features_out(self) -> int:
         return self.decoder_.n_in or self.encoder_.n_out or self.n_features_in_  # layers without a width keep that of X
@@ -270,7 +277,11 @@ class AE(Autoencoder):
         Passes over the data (0 leaves the initial network), rows per step.
     patience : int or None
         Early stopping: stop after so many epochs without a lower validation loss, and restore the best weights
-        (Prechelt, 1998, "Early stopping - but when?").
+        (Prechelt, 1998, "Early stopping - but when?"). It needs `validation_fraction`, or `validation` in fit.
+    validation_fraction : float or None
+        A share of the rows, in (0, 1), that fit holds out and validates on, with their weights if there are any. The
+        seed decides which: the same for the same number of rows, so resuming holds out the same again. They are copied
+        into memory. In a Pipeline they pass through the steps before, such as a scaler.
     code : "linear", "sigmoid", ..., or a layer
         After the last layer of f: an activation, `TopK(k)` for a k-sparse code, `NestedDropout()` for an ordered one.
     penalty : "l1", "kl", "contractive", Penalty or None

@@ -292,7 +292,8 @@ class SSIM(Loss):
         for name in ("sigma", "k1", "k2", "data_range"):
             as_real(getattr(self, name), "SSIM", name, low=0, without=0)
 
-    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    def _forward(self, prediction: Array, target: Array) -> tuple[Array, ...]:
+        """The weights R and C of the averages, the images x and y, and `ssim_map` of all windows."""
         height, width = self.image_shape
         if prediction.shape[1] != height * width:
             raise ValueError(
@@ -302,10 +303,13 @@ class SSIM(Loss):
         R, C = (_averages(n, self.window, self.sigma) for n in (height, width))
         x = prediction.astype(np.promote_types(prediction.dtype, np.float64)).reshape(-1, height, width)
         y = target.astype(np.float64).reshape(-1, height, width)
-        # Forward: local averages, each (N, height - window + 1, width - window + 1).
+        # Local averages, each (N, height - window + 1, width - window + 1).
         mu_x, mu_y, xx, yy, xy = (R @ image @ C.T for image in (x, y, x * x, y * y, x * y))
         c1, c2 = (self.k1 * self.data_range) ** 2, (self.k2 * self.data_range) ** 2
-        S, d_mu_x, d_xx, d_xy = ssim_map(mu_x, mu_y, xx, yy, xy, c1, c2)
+        return R, C, x, y, *ssim_map(mu_x, mu_y, xx, yy, xy, c1, c2)
+
+    def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        R, C, x, y, S, d_mu_x, d_xx, d_xy = self._forward(prediction, target)
         # Backward: through each average by its transpose, then through x, x² and x y.
         back_mu_x, back_xx, back_xy = (R.T @ d @ C for d in (d_mu_x, d_xx, d_xy))
         grad = -(back_mu_x + 2 * x * back_xx + y * back_xy) / S.size
@@ -314,6 +318,10 @@ class SSIM(Loss):
             w = weight[:, None, None]
             dissimilarity, grad = dissimilarity * w, grad * w
         return np.asarray(dissimilarity.mean()), grad.reshape(prediction.shape).astype(prediction.dtype)
+
+    def _by_row(self, output: Array, target: Array) -> Array:
+        S = self._forward(output, target)[4]
+        return np.asarray(1 - S.mean(axis=(1, 2)))
 
     def check_target(self, target: Array) -> None:
         check_range(target, self.data_range, "SSIM")

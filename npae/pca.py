@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npae.estimator import Estimator
-from npae.estimator.arguments import as_count, as_dtype
+from npae.estimator.arguments import as_count, as_dtype, as_share
 from npae.estimator.dataframes import column_names
 from npae.estimator.validation import as_table, as_weights, check_finite
 from npae.kernels.arrays import Array, ArrayLike
@@ -36,9 +36,10 @@ class PCA(Estimator):
 
     Parameters
     ----------
-    n_components : int or None
-        The size k of the code, at most min(n, d). None keeps each direction in which the data vary by more than
-        rounding.
+    n_components : int, float or None
+        The size k of the code, at most min(n, d). A float in (0, 1) is a share of the variance: k is the least number
+        of components that explain more than it. None keeps each direction in which the data vary by more than
+        rounding. Then the reconstruction error is rounding noise, too, and says nothing about a row.
     dtype : float32, float64 or None
         None keeps that of X (float32 for small integers).
 
@@ -46,6 +47,8 @@ class PCA(Estimator):
     ----------
     components_ : array (k, d)
         V; the largest entry of each row is positive.
+    n_components_ : int
+        k.
     mean_ : array (d,)
     explained_variance_, explained_variance_ratio_ : array (k,)
         The variance along each component (divided by n - 1), and its share of the total variance.
@@ -62,9 +65,11 @@ class PCA(Estimator):
     >>> pca = PCA(1).fit(X)
     >>> np.allclose(pca.reconstruct(X), X), pca.explained_variance_ratio_.round(6).tolist()
     (True, [1.0])
+    >>> PCA(0.95).fit(X).n_components_
+    1
     """
 
-    n_components: int | None = None
+    n_components: int | float | None = None
     _: KW_ONLY
     dtype: DTypeLike | None = None
 
@@ -81,16 +86,20 @@ class PCA(Estimator):
         Raises
         ------
         TypeError, ValueError
-            If X is not a table of finite numbers, n_components is not in 1..min(n, d), or sample_weight is not n
-            finite numbers >= 0, one of them positive. Rows of weight 0 do not count in n.
+            If X is not a table of finite numbers, n_components is neither in 1..min(n, d) nor a float in (0, 1), or
+            sample_weight is not n finite numbers >= 0, one of them positive. Rows of weight 0 do not count in n.
         """
         names = column_names(X, "PCA")
         X = as_table(X, "PCA", dtype=None if self.dtype is None else as_dtype(self.dtype, "PCA"))
         w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
         if w is not None:
             X, w = X[w > 0], w[w > 0]
-        most = min(X.shape)
-        k = most if self.n_components is None else as_count(self.n_components, "PCA", "n_components")
+        most, share = min(X.shape), None
+        if isinstance(self.n_components, float | np.floating):
+            advice = "pass an int for so many components, or None for all"
+            share = as_share(self.n_components, "PCA", "n_components", advice=advice)
+        counted = self.n_components is not None and share is None
+        k = as_count(self.n_components, "PCA", "n_components") if counted else most
         if k > most:
             raise ValueError(f"PCA expected n_components <= min(n, d) = {most}, got {k}: take fewer or pass more data.")
         n = float(len(X)) if w is None else w.sum()
@@ -104,6 +113,9 @@ class PCA(Estimator):
                 rounding = np.hypot(s[0], np.sqrt(n) * np.linalg.norm(mean)) * np.finfo(np.float64).eps
                 k = max(1, int((s > max(X.shape) * rounding).sum()))
             variance = s**2 / max(1.0, n - 1)
+            if share is not None:
+                explained = np.cumsum(variance) / (variance.sum() or 1.0)
+                k = min(most, int((explained <= share).sum()) + 1) if variance.any() else 1
             self.explained_variance_ = check_finite(variance[:k].astype(X.dtype), "PCA")
         self.explained_variance_ratio_ = (variance[:k] / (variance.sum() or 1.0)).astype(X.dtype)
         self.mean_, self.components_ = mean.astype(X.dtype), V[:k].astype(X.dtype)
@@ -132,16 +144,27 @@ class PCA(Estimator):
     def score(self, X: ArrayLike, y: Any = None, *, sample_weight: ArrayLike | None = None) -> float:
         """Minus the mean squared reconstruction error of X: higher is better; `y` is ignored.
 
-        `sample_weight` (n,) says how often each row counts in the mean. Raises as `encode` and `fit` do.
+        0 up to rounding if no direction is left out, as by `PCA()`. `sample_weight` (n,) says how often each row counts
+        in the mean. Raises as `encode` and `fit` do.
         """
-        V, X = self._learned("components_"), self._table(X)
+        self._learned("components_")
+        X = self._table(X, keep_memmap=True)
         w = None if sample_weight is None else as_weights(sample_weight, len(X), "PCA")
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.square((X - self.mean_) @ V.T @ V + self.mean_ - X)
-            return -check_finite(float(np.average(squares.mean(axis=1, dtype=np.float64), weights=w)), "PCA")
+        return -float(np.average(self._errors(X), weights=w))
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Minus the mean squared error of each row of X (n, d): (n,) in float64; rounding noise if no direction is left
+        out, as by `PCA()`. Raises as `encode` does.
+        """
+        return -self.reconstruction_error(X)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         export_pca(path, self._learned("mean_"), self.components_)
+
+    @property
+    def n_components_(self) -> int:
+        """k, the number of components."""
+        return len(self.components_)
 
     @property
     def _n_features_out(self) -> int:

@@ -287,15 +287,20 @@ def _of_several_layers(W: list[Array], slopes: list[Array], share: Array) -> tup
     return value, grad_W, grad_slopes
 
 
+def divergences(h: Array) -> Array:
+    """KL(N(μ, diag σ²) ‖ N(0, I)) of each row of h = (μ, log σ²), shape (N, 2k) -> (N,), in nats."""
+    k = h.shape[1] // 2
+    mu, log_variance = h[:, :k], h[:, k:]
+    cost = (mu * mu + np.exp(log_variance) - 1 - log_variance) / 2
+    return np.asarray(cost.sum(axis=1, dtype=np.promote_types(h.dtype, np.float64)))
+
+
 @kernel
 def gaussian_kl(h: Array, beta: float, weight: Array | None = None) -> tuple[Array, Array]:
     k = h.shape[1] // 2
-    mu, log_variance = h[:, :k], h[:, k:]
-    variance = np.exp(log_variance)
-    cost = (mu * mu + variance - 1 - log_variance) / 2
-    share = beta / len(h) if weight is None else beta / len(h) * weight[:, None]
-    value = np.sum(share * cost, dtype=np.promote_types(h.dtype, np.float64))
-    return np.asarray(value), np.hstack([share * mu, share * (variance - 1) / 2]).astype(h.dtype, copy=False)
+    share = beta * _columns(weight, len(h))
+    grad = np.hstack([share * h[:, :k], share * (np.exp(h[:, k:]) - 1) / 2])
+    return np.sum(share * divergences(h)[:, None]), grad.astype(h.dtype, copy=False)
 
 
 @dataclass(frozen=True)

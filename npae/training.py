@@ -25,7 +25,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -84,6 +84,15 @@ def train_step(
     encoder.backward_parameters(grad_h)  # no gradient by the input is needed
     optimizer.step(parameters, state)
     return value
+
+
+class Objective(NamedTuple):
+    """What training minimises: loss(network.forward(inputs), target)."""
+
+    network: Layer
+    loss: Callable[[Array, Array], tuple[float | Array, Array]]
+    inputs: Array
+    target: Array
 
 
 class Regularised(Layer):

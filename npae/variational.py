@@ -28,13 +28,12 @@ import numpy as np
 from npae.autoencoder import Autoencoder
 from npae.codes import GaussianCode
 from npae.estimator.arguments import as_count, as_generator, as_real
-from npae.estimator.validation import check_finite, normalized_weights
-from npae.fitting.prediction import evaluate, predict_in_batches
+from npae.estimator.validation import as_weights, check_finite
+from npae.fitting.prediction import predict_in_batches
 from npae.kernels.arrays import Array, ArrayLike, RandomState
-from npae.layers import Sequential
 from npae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, linear_noise
 from npae.losses import Loss
-from npae.penalties import GaussianKL
+from npae.penalties import GaussianKL, divergences
 
 ROWS_AT_ONCE = 2**12  # decoded codes of the importance-sampled likelihood
 
@@ -96,12 +95,25 @@ random_state, verbose
 
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the loss's range.
         """
-        network: Sequential = self._learned("network_")
+        bounds = self.score_samples(X)
+        weight = None if sample_weight is None else as_weights(sample_weight, len(bounds), type(self).__name__)
+        return float(np.average(bounds, weights=weight))
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """The bound of `score` for each row of X (n, d), (n,) in float64."""
+        self._learned("network_")
         X, caller = self._table(X, keep_memmap=True), type(self).__name__
         self.loss_.check_target(X)
-        weight = None if sample_weight is None else normalized_weights(sample_weight, len(X), caller)
-        rng = self.training_.validation_noise_rng()
-        return -check_finite(evaluate(network, self.loss_, X, X, weight, penalty=GaussianKL(), rng=rng), caller)
+        bounds, rng = np.empty(len(X)), self.training_.validation_noise_rng()
+        encoder, code, decoder = self._parts()
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(X), ROWS_AT_ONCE):
+                x = np.ascontiguousarray(X[start : start + ROWS_AT_ONCE], self._dtype)
+                h = encoder.forward(x)
+                z = code.draw(h, rng)
+                losses = self.loss_._by_row(decoder.forward(z), x) + divergences(h)
+                bounds[start : start + ROWS_AT_ONCE] = -losses
+        return check_finite(bounds, caller)
 
     def log_likelihood(self, X: ArrayLike, samples: int = 1000, random_state: RandomState = 0) -> Array:
         """An estimate of log p(x) in nats for each row of X, shape (n,), by importance sampling.
@@ -116,7 +128,8 @@ random_state, verbose
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the loss's range,
         or samples is not a whole number >= 1.
         """
-        encoder, caller = self._learned("encoder_"), type(self).__name__
+        self._learned("network_")
+        (encoder, _, decoder), caller = self._parts(), type(self).__name__
         samples, rng = as_count(samples, caller, "samples"), as_generator(random_state, caller)
         X = self._table(X, keep_memmap=True)
         self.loss_.check_target(X)
@@ -129,7 +142,7 @@ random_state, verbose
                 z = mu + np.exp(log_variance / 2) * noise
                 log_prior_over_q = ((noise**2 - z**2 + log_variance) / 2).sum(axis=1, dtype=np.float64)
                 x = np.broadcast_to(X[i].astype(self._dtype), (len(z), len(X[i])))
-                log_weights.append(log_prior_over_q - self.loss_._by_row(self.decoder_.forward(z), x))
+                log_weights.append(log_prior_over_q - self.loss_._by_row(decoder.forward(z), x))
             log_w = np.concatenate(log_weights)
             result[i] = log_w.max() + np.log(np.mean(np.exp(log_w - log_w.max())))
         return check_finite(result, caller)
@@ -137,6 +150,10 @@ random_state, verbose
     def encode(self, X: ArrayLike) -> Array:
         """μ of q(z|x), shape (n, latent_dim). Raises as `AE.encode` does."""
         return np.ascontiguousarray(super().encode(X))
+
+    def _parts(self) -> Any:
+        """The encoder, the code and the decoder."""
+        return self.network_.layers
 
     def _loss(self, rows: Array | None = None) -> Loss:
         loss = self.loss
@@ -159,6 +176,5 @@ random_state, verbose
 
     def _after_load(self) -> None:
         super()._after_load()
-        _, *code, _ = self.network_.layers
-        if [type(layer) for layer in code] != [GaussianCode] or type(self.loss_) not in LIKELIHOODS.values():
+        if type(self.network_.layers[1]) is not GaussianCode or type(self.loss_) not in LIKELIHOODS.values():
             raise ValueError("network_ or loss_ is not that of a VAE")

@@ -11,6 +11,7 @@ import os
 import sys
 
 from fault_runner import Fault, complaints
+from kernel_faults import KERNELS
 from planted_family_faults import FAMILY_TABLE
 
 GRADIENT = "gradients::test_one_batch"
@@ -76,6 +77,12 @@ TABLE = {
          "test_ssim_is_the_same_in_every_unit"),
         ("a custom loss not weighted", "np.mean(weight * np.array(rows, np.float64))",
          "np.mean(np.array(rows, np.float64))", "test_a_custom_loss_without_weights_is_weighted_row_by_row"),
+        ("rows by the formula of another loss", "cls._by_row = Loss._by_row", "pass",
+         "test_the_loss_by_row_is_that_of_each_row_alone"),
+        ("BCE by row of the other target", "np.where(output > 0, 1 - target, target)",
+         "np.where(output > 0, target, 1 - target)", "test_the_loss_by_row_is_that_of_each_row_alone"),
+        ("SSIM by row without its 1", "1 - S.mean(axis=(1, 2))", "-S.mean(axis=(1, 2))",
+         "test_the_loss_by_row_is_that_of_each_row_alone"),
     ],
     "optimizers.py": [
         ("SGD uphill", "value -= rate * (grad", "value += rate * (grad", "test_plain_sgd_walks_down_the_gradient"),
@@ -128,6 +135,12 @@ TABLE = {
         ("the user's networks are trained, not copies", "encoder, decoder = copy.deepcopy((encoder, decoder))",
          "pass", "test_own_networks_are_trained_as_copies_that_start_from_their_weights"),
     ],
+    "fitting/advice.py": [
+        ("columns far from zero pass", "square[varies].mean() / variance", "variance[varies].mean() / variance",
+         "test_what_counts_as_unscaled"),
+        ("a warning of a code as wide as x less one", ">= batches.width and", ">= batches.width - 1 and",
+         "test_a_code_that_cannot_copy_is_not_warned_of"),
+    ],
     "fitting/batches.py": [
         ("the last batch dropped", "end = len(rows) if is_last else len(rows) // batch_size * batch_size",
          "end = len(rows) // batch_size * batch_size", "test_every_row_comes_once_an_epoch_in_whole_batches"),
@@ -137,6 +150,10 @@ TABLE = {
          "test_blocks_are_shuffled_and_so_are_the_rows_of_each_pool"),
         ("weights of other rows", "self.weight[rows]", "self.weight[: len(rows)]",
          "fitting/recording::test_the_losses_of_minibatches_add_up_to_the_weighted_loss"),
+        ("held-out rows that are learned from", "self.kept[numbers] if self.held_out else numbers", "numbers",
+         "fitting/fit::test_a_held_out_share_is_validation_data_bit_for_bit"),
+        ("held-out rows without weights", "self.weight[held] / theirs", "None",
+         "fitting/fit::test_held_out_rows_keep_their_weights"),
         ("the first batch of an iterable lost", "chain([self.first], self.iterator), None", "self.iterator, None",
          "test_batches_are_taken_as_they_come_one_step_each"),
     ],
@@ -147,30 +164,18 @@ TABLE = {
          "test_block_edges_neither_lose_nor_repeat_a_row"),
         ("infinite results of many rows returned", "if not finite_y.all():", "if False:",
          "test_one_result_beyond_the_range_is_refused_in_any_block"),
+        ("the first rows of every chunk", "_converted(X[start : start + at_once]",
+         "_converted(X[:at_once][: len(X) - start]", "test_the_mean_of_the_scores_of_the_rows_is_the_score"),
         ("NaN among many rows accepted", "if not finite_x.all():", "if False:",
          "test_one_number_that_is_not_finite_is_refused_in_any_block"),
         ("NaN reaches a layer of one's own", "or not recordable(*parts):", "or False:",
          "test_one_number_that_is_not_finite_is_refused_in_any_block"),
     ],
-    "kernels/numba_backend/blocks.py": [
-        ("threads share the arrays between kernels", "+= address(own) - first", "+= 0",
-         "kernels/blocks::test_every_block_has_the_bits_that_it_has_alone", "numba"),
-        ("every block is read and written at the same place", "arrays[k].strides[0])", "0)",
-         "kernels/blocks::test_every_block_has_the_bits_that_it_has_alone", "numba"),
-        ("results made by nobody", "and all(address(r) in recording.made for r in results)", "",
-         "kernels/blocks::test_a_step_that_does_not_make_its_results_anew_is_called_for_every_block", "numba"),
-        ("results that outlive a block", "and not recording.lasting", "",
-         "kernels/blocks::test_a_step_that_does_not_make_its_results_anew_is_called_for_every_block", "numba"),
-        ("one array for two results", "and not any(_overlap(a, b) for i, a in enumerate(extents) for b in extents[:i])",
-         "", "kernels/blocks::test_a_step_that_does_not_make_its_results_anew_is_called_for_every_block", "numba"),
-        ("tables of another kind", "_layout(a[0]) == _layout(m) and ", "",
-         "kernels/blocks::test_arrays_that_a_recording_does_not_fit_are_computed_block_by_block", "numba"),
-        ("results that overwrite tables", "for a in (*tables, *results[:i])", "for a in results[:i]",
-         "kernels/blocks::test_results_in_the_memory_of_a_table_or_read_only_are_not_replayed", "numba"),
-    ],
     "fitting/history.py": [
         ("one epoch more of patience", "epoch - best >= patience", "epoch - best > patience", BEST),
         ("the best parameters are not a copy", "= epoch, parameters.copy()", "= epoch, parameters", BEST),
+        ("other rows are held out after a resumption", "self.validation_noise_rng().spawn(1)[0]",
+         "self.validation_rng.spawn(1)[0]", "fitting/resuming::test_resuming_holds_out_the_same_rows"),
         ("the validation noise moves on", "return copy.deepcopy(self.validation_rng)", "return self.validation_rng",
          RESUMED),
     ],
@@ -229,7 +234,7 @@ TABLE = {
     "autoencoder.py": [
         ("decode without the inverse link", "loss.inverse_link(decoder.forward(z))", "decoder.forward(z)",
          "test_bce_reconstructs_probabilities_and_scores_logits"),
-        ("lower scores are better", "return -check_finite(", "return check_finite(",
+        ("lower scores are better", "return -check_finite(evaluate", "return check_finite(evaluate",
          "test_the_objective_of_an_autoencoder_is_minus_its_score"),
         ("a DAE scored on noisy rows", "evaluate(network, self.loss_, X, X, weight)",
          "evaluate(network, self.loss_, self.objective(X).inputs, X, weight)",
@@ -240,8 +245,22 @@ TABLE = {
          "test_pca_reconstructs_with_the_least_squared_error"),
         ("components of either sign", "np.abs(V).argmax(axis=1)", "0",
          "test_pca_points_components_to_their_largest_entry_and_gives_their_share_of_the_whole_variance"),
+        ("a component too few for a share", "(explained <= share).sum()) + 1", "(explained <= share).sum())",
+         "test_a_share_of_the_variance_keeps_the_fewest_components_that_explain_more"),
         ("a weight of 2 that counts once", "np.sqrt(w)[:, None] * (X - mean)", "(X - mean)",
          "test_a_weight_of_two_is_the_row_given_twice_and_of_zero_the_row_left_out"),
+    ],
+    "outliers.py": [
+        ("the best rows are trimmed", "kept = mean >= np.q", "kept = mean <= np.q",
+         "test_trimmed_rows_are_not_learned_from"),
+        ("the first fit counts", "slice(1 if trim > 0 else 0, None)", "slice(0, n_fits)",
+         "test_trimmed_rows_are_not_learned_from"),
+        ("one seed for all fits", "int(rng.integers(2**32))", "7",
+         "test_one_seed_fixes_all_fits_and_each_fit_has_its_own"),
+        ("scaled by the variance", "np.where(varies, std, 1)", "np.where(varies, std**2, 1)",
+         "test_scores_do_not_depend_on_the_units_of_the_columns"),
+        ("rows at the other end", "(X) < 0, -1, 1)", "(X) > 0, -1, 1)",
+         "test_a_score_is_the_mean_over_the_fits_and_the_threshold_a_quantile_of_the_training_rows"),
     ],
     "gradcheck.py": [
         ("divided by h", "/ (2 * h)), rounding", "/ h), rounding", "test_central_differences_are_of_second_order"),
@@ -254,6 +273,12 @@ TABLE = {
         ("the cotangent that x was drawn with", "as_generator(random_state, CALLER).spawn(1)[0]",
          "as_generator(random_state, CALLER)", "test_an_x_drawn_with_the_checkers_own_seed_hides_nothing"),
     ],
+    "estimator/base.py": [
+        ("errors without a square", "np.square(x - self", "np.abs(x - self",
+         "test_the_reconstruction_error_is_the_squared_distance_to_the_reconstruction"),
+        ("rows that forget their names", "NamedRows.of(x, names)", "x",
+         "test_columns_with_names_are_checked_once_for_all_rows"),
+    ],
     "estimator/validation.py": [
         ("only the first numbers are checked", "for start in range(0, len(table), rows):",
          "for start in range(0, 1, rows):", "test_a_table_is_checked_to_its_last_number_however_large"),
@@ -264,33 +289,7 @@ TABLE = {
         ("a count of one less", "if number < at_least:", "if number < at_least - 1:",
          "test_a_bad_call_says_what_was_expected_and_what_came"),
     ],
-    "kernels/numba_backend/recording.py": [
-        ("numbers are not computed again before a replay", "            values[...] = compute()\n",
-         "            pass\n", "kernels/recomputed::test_each_step_uses_the_numbers_of_its_own_step", "numba"),
-        ("a step that changes is replayed", "previous.trace == new.trace", "True",
-         "kernels/parallel::test_a_step_in_which_numpy_makes_an_array_runs_in_full_every_time", "numba"),
-        ("a recording survives a change of the backend", "new.replayable and self._unchanged()", "new.replayable",
-         "kernels/parallel::test_a_step_that_switches_the_backend_itself_runs_in_full_every_time", "numba"),
-    ],
-    "kernels/numba_backend/caches.py": [
-        ("the first cache of all", "== level:", ">= 0:", "kernels/pool::test_cache_sizes_are_read_by_level", "numba"),
-    ],
-    "kernels/numba_backend/epilogues.py": [
-        ("a rectifier moves into a product that others read", " and not _among(c, [*others, *results])", "",
-         "kernels/epilogues::test_a_product_that_somebody_else_reads_keeps_its_own_result", "numba"),
-        ("a result may be rewritten", "[*others, *results]", "others",
-         "kernels/epilogues::test_a_product_that_somebody_else_reads_keeps_its_own_result", "numba"),
-        ("a leaky rectifier becomes a plain one", "LEAKY if leaky else RELU", "RELU",
-         "kernels/epilogues::test_rectifiers_after_products_give_the_same_bits_in_the_products_store", "numba"),
-    ],
-    "kernels/numba_backend/plans.py": [
-        ("more tiles than a task has memory for", "range(-(-len(heights) // MC), len(heights) + 1)",
-         "range(1, len(heights) + 1)", "kernels/products::test_the_tiles_of_a_plan_cover_c_in_few_tasks", "numba"),
-    ],
-    "kernels/numba_backend/products.py": [
-        ("a product written over its operand", " and not np.may_share_memory(c, a)", "",
-         "kernels/products::test_out_may_share_memory_with_an_operand", "numba"),
-    ],
+    **KERNELS,
 }  # fmt: skip
 FAULTS = [Fault(file, *row) for table in (TABLE, FAMILY_TABLE) for file, rows in table.items() for row in rows]
 

@@ -90,6 +90,10 @@ BAD_ARGUMENTS = [
     ({"dtype": np.int32}, ValueError, "dtype float32 or float64", "int32"),
     ({"dtype": "float16"}, ValueError, "dtype float32 or float64", "float16"),
     ({"dtype": "wide"}, ValueError, "dtype float32 or float64", "'wide'"),
+    ({"validation_fraction": 0.0}, ValueError, "validation_fraction as a share in (0, 1)", "0.0"),
+    ({"validation_fraction": 1}, ValueError, "validation_fraction as a share in (0, 1)", "1"),
+    ({"validation_fraction": "0.1"}, TypeError, "validation_fraction as a real number", "'0.1'"),
+    ({"validation_fraction": 0.99}, ValueError, "rows to learn from besides those held out", "12 rows"),
     ({"encoder": "narrow", "decoder": "wide"}, TypeError, "both as Sequential", "'narrow'"),
     ({"random_state": -1}, ValueError, "random_state >= 0", "-1"),
     ({"hidden": iter([5])}, TypeError, "hidden as widths to keep", "iterator"),
@@ -107,6 +111,15 @@ def test_a_bad_argument_is_refused_by_fit_and_keeps_what_was_learned(argument, e
     learned = model.encode(X)
     model.set_params(**argument)
     refuses(lambda: model.fit(X), error, "AE" if "SSIM" not in repr(argument) else "SSIM", wanted, came)
+    np.testing.assert_array_equal(model.encode(X), learned)
+
+
+@pytest.mark.usefixtures("backend")
+def test_rows_are_held_out_of_a_table_only_and_not_beside_validation_data():
+    model = npae.AE(**QUICK, validation_fraction=0.25).fit(X)
+    learned = model.encode(X)
+    refuses(lambda: model.fit(iter([X])), ValueError, "no validation_fraction with an iterable", "0.25", "pass")
+    refuses(lambda: model.fit(X, validation=X), ValueError, "validation= or validation_fraction", "both", "leave one")
     np.testing.assert_array_equal(model.encode(X), learned)
 
 
@@ -178,6 +191,11 @@ def fit_with(model, **arguments):
         model.set_params(**before)
 
 
+def no_share(v):
+    """Whether v is not a float in (0, 1)."""
+    return not (isinstance(v, float) and 0 < v < 1)
+
+
 ARGUMENTS = {
     # the constructors of estimators only store: fit refuses
     "hidden": no_count().filter(lambda v: not isinstance(v, list | tuple | set | dict | np.ndarray | str | bytes))
@@ -190,6 +208,7 @@ ARGUMENTS = {
     "epochs": no_count(0),
     "batch_size": no_count(),
     "patience": no_count(none=True),
+    "validation_fraction": said(no_real(0, 1, ends=True)),
     "encoder": no_choice(none=True),
     "decoder": no_choice(none=True),
     "dtype": no_choice("f", "d", "f4", "f8", none=True),
@@ -214,13 +233,15 @@ CALLS = {
     "VAE.sample(random_state=)": (lambda v: FITTED["VAE"].sample(1, v), SEEDS),
     "VAE.log_likelihood": (FITTED["VAE"].log_likelihood, no_table(6)),
     "VAE.log_likelihood(samples=)": (lambda v: FITTED["VAE"].log_likelihood(X, v), no_count()),
-    "PCA(n_components=)": (lambda v: fit_with(FITTED["PCA"], n_components=v), no_count(none=True) | st.integers(7)),
+    "PCA(n_components=)": (
+        lambda v: fit_with(FITTED["PCA"], n_components=v), no_count(none=True).filter(no_share) | st.integers(7)),
     **{
         f"{name}.{verb}": (lambda v, m=FITTED[name], verb=verb: getattr(m, verb)(v), no_table(width))
         for name in FITTED
         for verb, width in {
             "fit": None, "encode": 6, "decode": 2, "reconstruct": 6, "transform": 6, "inverse_transform": 2, "score": 6,
-            "fit_transform": None, **({"partial_fit": 6, "objective": 6} if name != "PCA" else {}),
+            "fit_transform": None, "score_samples": 6, "reconstruction_error": 6,
+            **({"partial_fit": 6, "objective": 6} if name != "PCA" else {}),
             **({"denoise": 6} if name == "DAE" else {}),
         }.items()
     },

@@ -23,7 +23,7 @@ README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 ORDER = [
     "kernels", "estimator", "layers", "activations", "losses", "likelihoods", "optimizers", "corruptions", "tied",
     "codes", "penalties", "training", "fitting", "storage", "autoencoder", "denoising", "variational", "pretraining",
-    "pca", "gradcheck", "plots", "datasets",
+    "pca", "outliers", "gradcheck", "plots", "datasets",
 ]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -207,5 +207,36 @@ def test_a_custom_loss_without_weights_is_weighted_row_by_row():
     np.testing.assert_allclose(grad, np.sign(x - t) * w[:, None] / w.mean() / t.size, rtol=1e-12)
 
 
+@given(data=st.data(), x=batches(elements=numbers(-30, 30)))
+def test_the_loss_by_row_is_that_of_each_row_alone(data, x):
+    target = data.draw(like(x, numbers(0.01, 0.99)))
+    for loss in (npae.MSE(), npae.BCE(), npae.SSIM((1, x.shape[1]), window=1), AbsoluteError(), Shifted()):
+        rows = [loss(x[i : i + 1], target[i : i + 1])[0] for i in range(len(x))]
+        for dtype, near in ((np.float64, 1e-12), (np.float32, 1e-5)):
+            by_row = loss._by_row(x.astype(dtype), target.astype(dtype))
+            assert (by_row.shape, by_row.dtype) == ((len(x),), np.float64)
+            np.testing.assert_allclose(by_row, rows, rtol=near, atol=near)
+
+
+class Shifted(npae.BCE):
+    """A loss that changes the value of one that has a formula by row."""
+
+    def value_and_gradient(self, prediction, target, weight=None):
+        value, grad = super().value_and_gradient(prediction, target, weight)
+        return value + 1, grad
+
+
+def test_bce_by_row_keeps_its_digits_at_huge_logits():
+    z, t = np.array([[1e4], [-1e4], [1e4], [40.0]]), np.array([[1.0], [1.0], [0.25], [1.0]])
+    np.testing.assert_allclose(npae.BCE()._by_row(z, t), [0, 1e4, 7500, math.exp(-40)], rtol=1e-12)
+
+
+def test_no_public_method_of_a_loss_would_take_probabilities_for_logits_row_by_row():
+    """BCE cannot tell them apart, so the loss of each row comes from `score_samples`, which takes the data alone."""
+    assert {n for n in dir(npae.BCE) if not n.startswith("_")} == {
+        "check_target", "inverse_link", "offset", "value_and_gradient"
+    }  # fmt: skip
+
+
 def test_each_name_leads_to_its_loss():
     assert LOSSES == {"mse": npae.MSE, "bce": npae.BCE, "ssim": npae.SSIM}

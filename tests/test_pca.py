@@ -26,6 +26,15 @@ def test_pca_reconstructs_with_the_least_squared_error():
     assert npae.PCA().fit(X).explained_variance_ratio_.sum() == pytest.approx(1)
 
 
+def test_the_mean_of_the_scores_of_the_rows_is_pcas_score():
+    X = table(50, 7)
+    for dtype in (np.float32, np.float64):
+        pca = npae.PCA(2).fit(X.astype(dtype))
+        rows = pca.score_samples(X)
+        assert rows.mean() == pytest.approx(pca.score(X), rel=1e-12)
+        np.testing.assert_allclose(rows, -np.square(X - pca.reconstruct(X)).mean(axis=1), rtol=1e-4)
+
+
 def test_pca_points_components_to_their_largest_entry_and_gives_their_share_of_the_whole_variance():
     for seed in range(5):
         X = table(50, 7, seed)
@@ -62,12 +71,45 @@ def test_pca_keeps_the_directions_in_which_the_data_vary():
     assert npae.PCA(6).fit(X).components_.shape == (6, 6)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99, np.float32(0.75)])
+def test_a_share_of_the_variance_keeps_the_fewest_components_that_explain_more(share):
+    A = table(80, 12) * np.arange(1, 13)
+    pca = npae.PCA(share).fit(A)
+    k = pca.n_components_
+    explained = np.cumsum(npae.PCA(12).fit(A).explained_variance_ratio_)
+    assert explained[k - 1] > share
+    assert k == 1 or explained[k - 2] <= share
+    assert pca.components_.shape == (k, 12)
+    np.testing.assert_array_equal(pca.encode(A), npae.PCA(k).fit(A).encode(A))
+
+
+def test_a_share_counts_rows_by_their_weights_and_one_component_is_the_least():
+    assert npae.PCA(0.999).fit(np.full((9, 6), 0.1)).n_components_ == 1
+    assert npae.PCA(1 - 1e-16).fit(X).n_components_ <= 6
+    line, plane = np.zeros((2, 10, 3))
+    line[:, 0], plane[:, 1:] = np.arange(10), np.random.default_rng(0).standard_normal((10, 2))
+    both = np.vstack([line, plane])
+    assert npae.PCA(0.95).fit(both).n_components_ > 1
+    assert npae.PCA(0.95).fit(both, sample_weight=np.repeat([1, 0], 10)).n_components_ == 1
+
+
+def test_without_a_direction_left_out_the_error_is_rounding_noise():
+    for dtype in (np.float32, np.float64):
+        A = X.astype(dtype)
+        assert npae.PCA().fit(A).reconstruction_error(A).max() < (100 * np.finfo(dtype).eps) ** 2 * np.square(A).mean()
+        assert npae.PCA(2).fit(A).reconstruction_error(A).mean() > 1e-5
+
+
 @pytest.mark.parametrize(
     ("n_components", "error", "wanted", "came"),
     [
         (0, ValueError, "n_components >= 1", "0"),
         (7, ValueError, "n_components <= min(n, d) = 6", "7"),
-        (0.9, TypeError, "n_components as a whole number", "0.9"),
+        (0.0, ValueError, "n_components as a share in (0, 1)", "0.0"),
+        (1.0, ValueError, "n_components as a share in (0, 1)", "1.0"),
+        (np.float32(2.5), ValueError, "n_components as a share in (0, 1)", "2.5"),
+        (float("nan"), ValueError, "n_components finite", "nan"),
+        ("mle", TypeError, "n_components as a whole number", "'mle'"),
     ],
 )
 def test_a_bad_number_of_components_is_refused(n_components, error, wanted, came):

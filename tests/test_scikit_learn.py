@@ -13,7 +13,7 @@ UNEQUAL_NOISE = "noise is drawn for every element: a row that stands in the tabl
 
 
 NOISY = {"check_sample_weight_equivalence_on_dense_data": UNEQUAL_NOISE}
-EXPECTED_FAILURES = {"AE": {}, "DAE": NOISY, "VAE": NOISY, "PCA": {}}
+EXPECTED_FAILURES = {"AE": {}, "DAE": NOISY, "VAE": NOISY, "PCA": {}, "OutlierDetector": {}}
 
 
 CHECKED = {
@@ -25,6 +25,10 @@ CHECKED = {
     "AE, sparse and tied": lambda: npae.AE((5,), 3, code="sigmoid", penalty="kl", tied=True, epochs=2),
     "DAE in float32": lambda: npae.DAE((5,), 2, corruption=npae.GaussianNoise(0.1), epochs=2, dtype="float32"),
     "PCA of two": lambda: npae.PCA(2),
+    "PCA of a share": lambda: npae.PCA(0.9),
+    "OutlierDetector": lambda: npae.OutlierDetector(n_fits=1, random_state=0),
+    "OutlierDetector of AE": lambda: npae.OutlierDetector(npae.AE((5,), 1, epochs=5), 0.2, n_fits=2, random_state=0),
+    "OutlierDetector of PCA": lambda: npae.OutlierDetector(npae.PCA(1), n_fits=1),
 }
 
 
@@ -149,6 +153,19 @@ def test_a_pipeline_passes_fits_arguments_on(sklearn):
     assert len(middle.history_.validation_loss) == 2
 
 
+def test_in_a_pipeline_rows_are_held_out_after_scaling(sklearn):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    raw = X * [1, 10, 100, 1, 10, 100] + 50
+    early = QUICK | {"epochs": 50, "patience": 2, "validation_fraction": 0.2}
+    ae = make_pipeline(StandardScaler(), npae.AE(**early, optimizer=npae.Adam(0.1))).fit(raw)[-1]
+    alone = npae.AE(**early, optimizer=npae.Adam(0.1)).fit(StandardScaler().fit_transform(raw))
+    assert ae.history_.validation_loss == alone.history_.validation_loss
+    assert ae.history_.best_epoch < len(ae.history_.validation_loss) < 50
+    assert max(ae.history_.validation_loss) < 5  # of unscaled rows it would be in the thousands
+
+
 def test_a_grid_search_finds_the_size_of_the_code_and_the_rate(sklearn):
     from sklearn.model_selection import GridSearchCV
 
@@ -157,6 +174,44 @@ def test_a_grid_search_finds_the_size_of_the_code_and_the_rate(sklearn):
     assert search.best_params_ == {"latent_dim": 3, "optimizer__learning_rate": 1e-2}
     assert search.best_estimator_.encode(X).shape == (60, 3)
     assert GridSearchCV(npae.PCA(), {"n_components": [1, 2, 3]}, cv=3).fit(X).best_params_ == {"n_components": 3}
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95, 0.999])
+def test_pca_keeps_as_many_components_for_a_share_of_the_variance_as_scikit_learns(sklearn, share):
+    from sklearn.datasets import load_digits, load_iris, load_wine
+    from sklearn.decomposition import PCA
+
+    for load in (load_iris, load_wine, load_digits):
+        data = load().data
+        ours, theirs = npae.PCA(share).fit(data), PCA(share, svd_solver="full").fit(data)
+        assert ours.n_components_ == theirs.n_components_
+        np.testing.assert_allclose(ours.explained_variance_ratio_, theirs.explained_variance_ratio_, rtol=1e-8)
+
+
+def test_an_outlier_detector_works_in_a_pipeline_and_a_search(sklearn):
+    from sklearn.base import is_outlier_detector
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data, benign = load_breast_cancer(return_X_y=True)
+    rows = np.r_[np.flatnonzero(benign == 1), np.flatnonzero(benign == 0)[:20]]  # a twentieth is malignant
+    rows = np.random.default_rng(0).permutation(rows)
+    data, benign = data[rows], benign[rows]
+    detector = npae.OutlierDetector(npae.PCA(0.9), n_fits=1)
+    assert is_outlier_detector(detector)
+    pipeline = make_pipeline(StandardScaler(), detector).fit(data)
+    np.testing.assert_array_equal(pipeline.predict(data), detector.predict(StandardScaler().fit_transform(data)))
+    np.testing.assert_allclose(pipeline.score_samples(data), detector.fit(data).score_samples(data), rtol=1e-6)
+    search = GridSearchCV(
+        detector, {"trim": [0.0, 0.2], "model__n_components": [0.5, 0.9]}, cv=2,
+        scoring=lambda model, A, y: roc_auc_score(y, model.score_samples(A)),
+    ).fit(data, benign)  # fmt: skip
+    assert search.best_score_ > 0.8
+    default = npae.OutlierDetector(random_state=0).fit(data).score_samples(data)
+    assert roc_auc_score(benign, default) > 0.85
 
 
 def test_a_search_may_run_in_two_processes(sklearn):

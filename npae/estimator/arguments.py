@@ -46,6 +46,20 @@ def as_real(
     return number
 
 
+def as_share(value: Any, caller: str, name: str, *, advice: str) -> float:
+    """`value` as a float in (0, 1), without the ends; `advice` says what else to pass.
+
+    Example
+    -------
+    >>> as_share(0.25, "PCA", "n_components", advice="pass 0.9, say")
+    0.25
+    """
+    share = as_real(value, caller, name)
+    if not 0 < share < 1:
+        raise ValueError(f"{caller} expected {name} as a share in (0, 1), got {value!r}: {advice}.")
+    return share
+
+
 def as_flag(value: Any, caller: str, name: str) -> bool:
     """`value` as True or False; 1 and 0 are accepted."""
     if isinstance(value, bool | np.bool_ | int) and value in (0, 1):

@@ -1,4 +1,4 @@
-"""The base class of AE, DAE and PCA: scikit-learn's conventions, without scikit-learn.
+"""The base classes of AE, DAE, PCA and OutlierDetector: scikit-learn's conventions, without scikit-learn.
 
 An estimator is a dataclass whose fields are its constructor's arguments. The constructor only stores them, so that they
 can be read, changed and copied (`get_params`, `set_params`, `sklearn.base.clone`, grid search). `fit` validates them,
@@ -19,24 +19,93 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npae.estimator.arguments import as_dtype
-from npae.estimator.dataframes import check_names, library, output_of, to_dataframe
+from npae.estimator.arguments import as_dtype, as_flag
+from npae.estimator.dataframes import NamedRows, check_names, library, output_of, to_dataframe
 from npae.estimator.parameters import changed, constructor_defaults, with_fields
-from npae.estimator.validation import as_table
+from npae.estimator.validation import as_table, check_finite
 from npae.kernels.arrays import Array, ArrayLike
 
+AnyBase = TypeVar("AnyBase", bound="Base")
 Self = TypeVar("Self", bound="Estimator")
+
+_NUMBERS_AT_A_TIME = 2**22  # of the rows whose errors are computed: memory stays small
 
 
 @dataclasses.dataclass(eq=False, repr=False)
-class Estimator:
-    """Parameters by name, and the methods that follow from `fit`, `encode` and `decode`."""
+class Base:
+    """Parameters by name, and what every fitted model keeps."""
 
-    kinds: ClassVar[dict[str, type[Estimator]]] = {}  # the classes that a file may name
+    kinds: ClassVar[dict[str, type[Base]]] = {}  # the classes that a file may name
+    _estimator_type: ClassVar[str | None] = None  # for scikit-learn
 
     def __init_subclass__(cls, savable: bool = True) -> None:
-        if savable and cls.__module__.startswith("npae."):
-            Estimator.kinds[cls.__name__] = cls
+        if savable and cls.__module__.startswith("npae.") and cls.__module__ != __name__:
+            Base.kinds[cls.__name__] = cls
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        """The dtype in which a fitted model computes."""
+        raise NotImplementedError
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments by name; with `deep` also their fields, such as `optimizer__learning_rate`."""
+        own = {name: getattr(self, name) for name in constructor_defaults(type(self))}
+        return with_fields(own) if deep else own
+
+    def set_params(self: AnyBase, **params: Any) -> AnyBase:
+        """Change constructor arguments by name: `latent_dim=8`, or a field, `optimizer__learning_rate=0.01`.
+
+        To change a field makes a new object; the one that was passed in stays unchanged.
+
+        Raises ValueError for an unknown name, or the error of a constructor that refuses a value. Then nothing changes.
+        """
+        after, unknown = changed(self.get_params(deep=False), params)
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__}.set_params expected names among {sorted(self.get_params())}, "
+                f"got {sorted(unknown)}: check the spelling."
+            )
+        for name, value in after.items():
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """The properties that scikit-learn reads before it uses an estimator in a pipeline or a search."""
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type=self._estimator_type, target_tags=TargetTags(required=False))
+
+    def _remember(self, n_features: int, names: Array | None) -> None:
+        """Store the number of columns of X, and their names if it has any; called at the end of fit."""
+        self.n_features_in_ = n_features
+        vars(self).pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = names
+
+    def _table(self, X: ArrayLike, *, keep_memmap: bool = False, finite: bool = True) -> Array:
+        """X as a table in the model's dtype, with the names and the number of columns of fit (see `as_table`)."""
+        caller, width = type(self).__name__, self.n_features_in_
+        check_names(X, vars(self).get("feature_names_in_"), caller)
+        return as_table(X, caller, width=width, dtype=self._dtype, keep_memmap=keep_memmap, finite=finite)
+
+    def _learned(self, attribute: str) -> Any:
+        """A fitted attribute; RuntimeError before the first fit."""
+        if attribute not in vars(self):
+            raise not_fitted(f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X).")
+        return vars(self)[attribute]
+
+    def _after_load(self) -> None:
+        """Recompute derived attributes after loading."""
+
+    def __repr__(self) -> str:
+        values = [(name, getattr(self, name), default) for name, default in constructor_defaults(type(self)).items()]
+        given = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Estimator(Base):
+    """The methods that follow from `fit`, `encode` and `decode`."""
 
     def fit(self: Self, X: ArrayLike, y: Any = None) -> Self:
         """Learn from the rows of X (n, d); `y` is ignored."""
@@ -55,14 +124,63 @@ class Estimator:
         """k, the size of a fitted model's code."""
         raise NotImplementedError
 
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        """The dtype in which a fitted model computes."""
-        raise NotImplementedError
-
     def reconstruct(self, X: ArrayLike) -> Array:
         """x_hat = decode(encode(x)) for every row of X."""
         return self.decode(self.encode(X))
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Minus the loss of each row of X (n, d), (n,) in float64: higher is better. Its mean is `score(X)`.
+
+        The loss is the one that the model was fitted with, for PCA the mean squared error. A memory map is read block
+        by block, here and below. `PCA()`, which keeps every direction, loses nothing: its scores are rounding errors.
+
+        Raises RuntimeError if unfitted; TypeError or ValueError if X is not (n, d) finite numbers in the loss's range.
+
+        Example
+        -------
+        >>> import npae, numpy as np
+        >>> X = np.random.default_rng(0).random((50, 6))
+        >>> ae = npae.AE((), 2, loss="bce", epochs=2, random_state=0).fit(X)
+        >>> ae.score_samples(X).shape, bool(np.isclose(ae.score_samples(X).mean(), ae.score(X)))
+        ((50,), True)
+        """
+        raise NotImplementedError
+
+    def reconstruction_error(self, X: ArrayLike, per_feature: bool = False) -> Array:
+        """The squared error between X (n, d) and `reconstruct(X)`, in the units of X squared, whatever the loss.
+
+            e_i = mean_j (x_ij - x_hat_ij)²     (n,) in float64
+            e_ij = (x_ij - x_hat_ij)²           (n, d) in the model's dtype, with `per_feature`
+
+        Large errors mark rows that differ from those of the fit; the errors per feature say in which columns.
+
+        Raises RuntimeError if unfitted or if numbers overflow; TypeError or ValueError if X is not (n, d) finite
+        numbers, or `per_feature` is not a bool.
+
+        Example
+        -------
+        >>> import npae, numpy as np
+        >>> pca = npae.PCA(1).fit([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]])
+        >>> pca.reconstruction_error([[3.0, 6.0], [2.0, -1.0]]).round(6).tolist()   # on the line, and off it
+        [0.0, 2.5]
+        >>> pca.reconstruction_error([[2.0, -1.0]], per_feature=True).round(6).tolist()
+        [[4.0, 1.0]]
+        """
+        self._learned("n_features_in_")
+        per_feature = as_flag(per_feature, type(self).__name__, "per_feature")
+        return self._errors(self._table(X, keep_memmap=True), per_feature)
+
+    def _errors(self, X: Array, per_feature: bool = False) -> Array:
+        """`reconstruction_error` of a checked table."""
+        names, at_once = vars(self).get("feature_names_in_"), max(1, _NUMBERS_AT_A_TIME // X.shape[1])
+        errors = np.empty(X.shape, self._dtype) if per_feature else np.empty(len(X))
+        with np.errstate(over="ignore"):
+            for start in range(0, len(X), at_once):
+                rows = slice(start, start + at_once)
+                x = np.ascontiguousarray(X[rows], self._dtype)
+                squares = np.square(x - self.reconstruct(NamedRows.of(x, names)))
+                errors[rows] = squares if per_feature else squares.mean(axis=1, dtype=np.float64)
+        return check_finite(errors, type(self).__name__)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write `encode`, `decode` and `reconstruct` as one Python file that needs only NumPy.
@@ -128,64 +246,15 @@ class Estimator:
             self._sklearn_output_config = {"transform": transform}  # the name that `clone` copies
         return self
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments by name; with `deep` also their fields, such as `optimizer__learning_rate`."""
-        own = {name: getattr(self, name) for name in constructor_defaults(type(self))}
-        return with_fields(own) if deep else own
-
-    def set_params(self: Self, **params: Any) -> Self:
-        """Change constructor arguments by name: `latent_dim=8`, or a field, `optimizer__learning_rate=0.01`.
-
-        To change a field makes a new object; the one that was passed in stays unchanged.
-
-        Raises ValueError for an unknown name, or the error of a constructor that refuses a value. Then nothing changes.
-        """
-        after, unknown = changed(self.get_params(deep=False), params)
-        if unknown:
-            raise ValueError(
-                f"{type(self).__name__}.set_params expected names among {sorted(self.get_params())}, "
-                f"got {sorted(unknown)}: check the spelling."
-            )
-        for name, value in after.items():
-            setattr(self, name, value)
-        return self
-
     def __sklearn_tags__(self) -> Any:
-        """The properties that scikit-learn reads before it uses an estimator in a pipeline or a search."""
-        from sklearn.utils import Tags, TargetTags, TransformerTags
+        from sklearn.utils import TransformerTags
 
         kept = ["float32", "float64"]
         with contextlib.suppress(ValueError):  # None keeps both; fit will refuse other values
             kept = [as_dtype(getattr(self, "dtype", None), type(self).__name__).name]
-        transformer = TransformerTags(preserves_dtype=kept)
-        return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=transformer)
-
-    def _remember(self, n_features: int, names: Array | None) -> None:
-        """Store the number of columns of X, and their names if it has any; called at the end of fit."""
-        self.n_features_in_ = n_features
-        vars(self).pop("feature_names_in_", None)
-        if names is not None:
-            self.feature_names_in_ = names
-
-    def _table(self, X: ArrayLike, *, keep_memmap: bool = False, finite: bool = True) -> Array:
-        """X as a table in the model's dtype, with the names and the number of columns of fit (see `as_table`)."""
-        caller, width = type(self).__name__, self.n_features_in_
-        check_names(X, vars(self).get("feature_names_in_"), caller)
-        return as_table(X, caller, width=width, dtype=self._dtype, keep_memmap=keep_memmap, finite=finite)
-
-    def _learned(self, attribute: str) -> Any:
-        """A fitted attribute; RuntimeError before the first fit."""
-        if attribute not in vars(self):
-            raise not_fitted(f"{type(self).__name__} expected to be fitted first, got no fit so far: call fit(X).")
-        return vars(self)[attribute]
-
-    def _after_load(self) -> None:
-        """Recompute derived attributes after loading."""
-
-    def __repr__(self) -> str:
-        values = [(name, getattr(self, name), default) for name, default in constructor_defaults(type(self)).items()]
-        given = [f"{name}={value!r}" for name, value, default in values if repr(value) != repr(default)]
-        return f"{type(self).__name__}({', '.join(given)})"
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags = TransformerTags(preserves_dtype=kept)
+        return tags
 
 
 def not_fitted(message: str) -> RuntimeError:

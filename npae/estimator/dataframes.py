@@ -62,9 +62,9 @@ def check_names(X: Any, fitted: Array | None, caller: str, name: str = "X") -> N
     if names is None and fitted is None:
         return
     if fitted is None:
-        _warn(f"{name} has feature names, but {caller} was fitted without feature names")
+        warn_caller(f"{name} has feature names, but {caller} was fitted without feature names")
     elif names is None:
-        _warn(f"{name} does not have valid feature names, but {caller} was fitted with feature names")
+        warn_caller(f"{name} does not have valid feature names, but {caller} was fitted with feature names")
     elif not np.array_equal(names, fitted):
         raise ValueError(
             f"{caller} expected {name} with the columns of the fit, got others. "
@@ -74,7 +74,20 @@ def check_names(X: Any, fitted: Array | None, caller: str, name: str = "X") -> N
         )
 
 
-def _warn(message: str) -> None:
+class NamedRows(np.ndarray):
+    """Rows of a table that has been checked, with the column names of the fit, so that no check warns twice."""
+
+    columns: Array | None = None
+
+    @classmethod
+    def of(cls, rows: Array, names: Array | None) -> NamedRows:
+        """A view of the rows."""
+        named = rows.view(cls)
+        named.columns = names
+        return named
+
+
+def warn_caller(message: str) -> None:
     """Warn at the line outside npae that made the call."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("npae."):

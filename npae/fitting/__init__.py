@@ -1,6 +1,7 @@
 """What `fit` adds around the training loop.
 
 fit           check the arguments, begin or resume a training, run it
+advice        warnings about a code that can copy, and a table without a scale
 networks      encoder and decoder, new or copied from the user's
 batches       tables, memory maps and iterables, cut into batches
 recording     a training step that is recorded once and replayed

@@ -10,15 +10,16 @@ import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from npae.corruptions import Corruption, corrupt
-from npae.estimator.arguments import as_count, as_dtype, as_flag, as_generator, resolve
+from npae.estimator.arguments import as_count, as_dtype, as_flag, as_generator, as_share, resolve
 from npae.estimator.dataframes import check_names, column_names
 from npae.estimator.validation import as_table
-from npae.fitting.batches import Batches, as_batches
+from npae.fitting.advice import advise
+from npae.fitting.batches import Batches, TableBatches, as_batches
 from npae.fitting.callbacks import Callback, CallbackList, as_callbacks
 from npae.fitting.history import TrainingState
 from npae.fitting.networks import build_network
@@ -31,6 +32,9 @@ from npae.losses import Loss
 from npae.optimizers import OPTIMIZERS, Optimizer
 from npae.penalties import Penalty
 from npae.training import DivergenceError, flatten, train
+
+SAMPLE = 10_000  # rows by which a loss may be chosen
+Validation: TypeAlias = tuple[Array, Array, "Array | None"]  # inputs, targets, and the weights of the rows
 
 
 @dataclass
@@ -73,6 +77,9 @@ def check_fit(
     epochs = as_count(model.epochs, caller, "epochs", at_least=0)
     batch_size = as_count(model.batch_size, caller, "batch_size")
     patience = None if model.patience is None or extra_epochs else as_count(model.patience, caller, "patience")
+    fraction = model.validation_fraction
+    if fraction is not None:
+        fraction = as_share(fraction, caller, "validation_fraction", advice="pass 0.1, for example, or None")
     optimizer = resolve(model.optimizer, Optimizer, OPTIMIZERS, caller, "optimizer")
     corruption, penalty = model._corruption(), model._penalty()
     callbacks = as_callbacks(callbacks, caller)
@@ -93,18 +100,25 @@ def check_fit(
                 f"{optimizer}: keep the class, or fit without resume."
             )
     epochs = done + extra_epochs if extra_epochs else epochs
-    batches = as_batches(X, sample_weight, loss, caller, batch_size=batch_size, epochs=epochs - done, **spec)
+    batches = as_batches(
+        X, sample_weight, loss, caller, batch_size=batch_size, epochs=epochs - done, fraction=fraction, **spec
+    )
     if previous is None:
-        loss = model._loss(batches.sample())
+        loss = model._loss(batches.sample(SAMPLE))
     V = None
     if validation is not None:
+        if fraction is not None:
+            raise ValueError(
+                f"{caller} expected validation= or validation_fraction, got both ({fraction}): leave one of them out."
+            )
         check_names(validation, names, caller, "validation")
         V = as_table(validation, caller, name="validation", width=batches.width, dtype=batches.dtype)
         loss.check_target(V)
-    if (patience and V is None) or (V is not None and previous and len(previous.history.validation_loss) < done):
+    validated = V is not None or fraction is not None
+    if (patience and not validated) or (validated and previous and len(previous.history.validation_loss) < done):
         raise ValueError(
             f"{caller} expected validation data in every epoch (patience={patience}), got some epochs without: "
-            "pass fit(X, validation=...) from the first epoch on."
+            "pass fit(X, validation=...) from the first epoch on, or set validation_fraction."
         )
     if checkpoint is not None:
         checkpoint.check(model)
@@ -141,7 +155,11 @@ def resume_training(plan: Plan, training: TrainingState) -> TrainingState:
 
 def run_training(model: Any, plan: Plan, training: TrainingState) -> None:
     """Train until `plan.epochs` are done, or until early stopping, a callback or Ctrl-C ends it."""
-    before, V = dict(vars(model)), plan.validation
+    before, V, weight = dict(vars(model)), plan.validation, None
+    if isinstance(plan.batches, TableBatches) and plan.batches.held_out:
+        V, weight = plan.batches.hold_out(training.split_rng())
+    if plan.previous is None and plan.epochs > 0:
+        advise(model, training.network, plan.loss, plan.batches)
     V_in = V if V is None or plan.corruption is None else corrupt(plan.corruption, V, training.validation_noise_rng())
     if plan.previous is None:
         as_generator(model.random_state, type(model).__name__).spawn(4)  # the caller's generator, after all checks
@@ -149,7 +167,7 @@ def run_training(model: Any, plan: Plan, training: TrainingState) -> None:
     model._remember(plan.batches.width, plan.column_names)
     events = CallbackList(model, Progress(plan.epochs, plan.verbose, plan.done), plan.checkpoint, plan.callbacks)
     try:
-        _run_epochs(plan, training, None if V is None or V_in is None else (V_in, V), events)
+        _run_epochs(plan, training, None if V is None or V_in is None else (V_in, V, weight), events)
     except BaseException:
         if not training.epoch_complete:
             vars(model).clear()
@@ -161,9 +179,7 @@ def run_training(model: Any, plan: Plan, training: TrainingState) -> None:
         events.progress.stopped(f"{training.history.stopped}: the model keeps what it has learned")
 
 
-def _run_epochs(
-    plan: Plan, training: TrainingState, validation: tuple[Array, Array] | None, events: CallbackList
-) -> None:
+def _run_epochs(plan: Plan, training: TrainingState, validation: Validation | None, events: CallbackList) -> None:
     history, vector = training.history, flatten(training.network.parameters())
     if training.last is not None:
         vector.value[:], training.last = training.last, None
@@ -202,14 +218,14 @@ def _run_epochs(
 
 
 def _validate(
-    training: TrainingState, vector: Parameter, penalty: Penalty | None, validation: tuple[Array, Array] | None
+    training: TrainingState, vector: Parameter, penalty: Penalty | None, validation: Validation | None
 ) -> float | None:
     """L on the validation data, if there are any. Raises DivergenceError if it or a parameter is not finite."""
     if not np.isfinite(vector.value).all():
         raise DivergenceError("a parameter that is not finite")
     if validation is None:
         return None
-    rng = training.validation_noise_rng().spawn(1)[0]  # other noise than that of the inputs
+    rng = training.validation_noise_rng().spawn(2)[1]  # other noise than that of the inputs
     loss = evaluate(training.network, training.loss, *validation, penalty=penalty, rng=rng)
     if not np.isfinite(loss):
         raise DivergenceError(f"a validation loss of {loss}")

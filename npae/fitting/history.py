@@ -107,6 +107,10 @@ class TrainingState:
         """A generator that starts where the noise on the validation data starts."""
         return copy.deepcopy(self.validation_rng)
 
+    def split_rng(self) -> np.random.Generator:
+        """A generator that draws the rows to hold out: in a resumed training the same ones."""
+        return self.validation_noise_rng().spawn(1)[0]
+
     def keep_best(self, parameters: Array, patience: int) -> None:
         """Early stopping: copy the parameters if the last epoch is the best; stop after `patience` epochs without."""
         history = self.history

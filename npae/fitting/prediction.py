@@ -92,6 +92,23 @@ def evaluate(
     return float(losses @ rows) / len(inputs)
 
 
+def losses_by_row(network: Sequential, loss: Loss, X: Array) -> Array:
+    """The loss of each row of X (N, d) against its reconstruction, (N,) in float64: the mean of them is `evaluate`."""
+    losses = np.empty(len(X))
+    at_once = _rows_at_once(X.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(X), at_once):
+            x = _converted(X[start : start + at_once], network.dtype)
+            (output,) = _in_blocks(lambda block: (network.forward(block),), network.dtype, [x], network)
+            losses[start : start + at_once] = loss._by_row(output, x)
+    return losses
+
+
+def _rows_at_once(width: int) -> int:
+    """Rows of a chunk that is converted, a multiple of BLOCK_ROWS."""
+    return BLOCK_ROWS * min(CHUNK_ROWS // BLOCK_ROWS, max(1, CHUNK_NUMBERS // (BLOCK_ROWS * width)))
+
+
 def _in_blocks(
     step: Callable[..., tuple[Array, ...]], dtype: np.dtype[Any], tables: list[Array], *parts: Any
 ) -> list[Array]:
@@ -108,7 +125,7 @@ def _in_blocks(
         by_block.append(_split(result[: last * BLOCK_ROWS]) if is_table else result)
     compute = blockwise(step, recordable(*parts))
     widest = max((t.shape[1] for t in tables if t.dtype != dtype or not t.flags.c_contiguous), default=1)
-    at_once = min(CHUNK_ROWS // BLOCK_ROWS, max(1, CHUNK_NUMBERS // (BLOCK_ROWS * widest)))
+    at_once = _rows_at_once(widest) // BLOCK_ROWS
     for first in range(0, last, at_once):
         blocks = slice(first, min(first + at_once, last))
         rows = slice(blocks.start * BLOCK_ROWS, blocks.stop * BLOCK_ROWS)

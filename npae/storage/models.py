@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from npae.codes import StochasticLayer
-from npae.estimator import Estimator
+from npae.estimator import Base, Estimator
 from npae.estimator.arguments import as_path
 from npae.fitting import TrainingState
 from npae.kernels.arrays import Array
@@ -28,13 +28,11 @@ from npae.layers import Parameter, Sequential
 from npae.losses import SSIM
 from npae.storage import archive
 from npae.storage.files import atomic_write
-from npae.storage.serialize import deserialize, serialize
+from npae.storage.serialize import DERIVED, build_model, deserialize, learned, serialize
 from npae.training import flatten
 
-_DERIVED = ("network_", "encoder_", "decoder_", "loss_", "history_")  # `Estimator._after_load` sets them from training_
 
-
-def save(model: Estimator, path: str | os.PathLike[str]) -> None:
+def save(model: Base, path: str | os.PathLike[str]) -> None:
     """Write a fitted model to `path`: the whole file, or nothing.
 
     Raises
@@ -70,7 +68,7 @@ def save(model: Estimator, path: str | os.PathLike[str]) -> None:
     atomic_write(path, lambda stream: archive.write(stream, contents, arrays))
 
 
-def check_savable(model: Estimator) -> None:
+def check_savable(model: Base) -> None:
     """Raise TypeError if `save` would, once the model is fitted: a checkpoint must not fail after an epoch of work."""
     _check_kind(model, "leave the checkpoint out")
     _parameters(model, {})
@@ -109,50 +107,40 @@ def load(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
-def _describe(model: Estimator) -> tuple[dict[str, Any], dict[str, Array]]:
+def _describe(model: Base) -> tuple[dict[str, Any], dict[str, Array]]:
     """A model as JSON and arrays."""
     arrays: dict[str, Array] = {}
-    derived = _DERIVED if "training_" in vars(model) else ()
-    learned = {k: v for k, v in sorted(vars(model).items()) if _is_learned(k) and k not in derived}
     contents = {
         "class": type(model).__name__,
         "parameters": _parameters(model, arrays),
-        "learned": {k: serialize(v, k.removesuffix("_"), arrays) for k, v in learned.items()},
+        "learned": {k: serialize(v, k.removesuffix("_"), arrays) for k, v in learned(model).items()},
     }
     return contents, arrays
 
 
-def _parameters(model: Estimator, arrays: dict[str, Array]) -> dict[str, Any]:
+def _parameters(model: Base, arrays: dict[str, Array]) -> dict[str, Any]:
     """The constructor's arguments as JSON."""
     return {k: serialize(v, f"parameters.{k}", arrays) for k, v in model.get_params(deep=False).items()}
 
 
-def _rebuild(header: bytes, contents: dict[str, Any], arrays: dict[str, Array]) -> Estimator:
+def _rebuild(header: bytes, contents: dict[str, Any], arrays: dict[str, Array]) -> Base:
     """The model that a file describes."""
-    kind = Estimator.kinds.get(contents["class"])
-    if kind is None:
+    if contents["class"] not in Base.kinds:
         raise ValueError(f"the class {contents['class']!r:.200} is unknown")
-    model = kind(**{k: deserialize(v, arrays) for k, v in contents["parameters"].items()})
-    for name, value in contents["learned"].items():
-        if not _is_learned(name):
-            raise ValueError(f"{name!r:.200} is not an attribute that fit sets")
-        setattr(model, name, deserialize(value, arrays))
-    model._after_load()
+    parts = [{k: deserialize(v, arrays) for k, v in contents[part].items()} for part in ("parameters", "learned")]
+    model = build_model(contents["class"], *parts)
     _check(model)
-    if "training_" in vars(model):
-        _check_state(vars(model)["training_"])
+    for one in (model, *vars(model).get("models_", ())):
+        if "training_" in vars(one):
+            _check_state(vars(one)["training_"])
     if archive.header_text(*_describe(model)) != header:
         raise ValueError("the header differs from the one that npae.save writes for its model")
     return model
 
 
 def _check_kind(model: Any, advice: str) -> None:
-    if Estimator.kinds.get(type(model).__name__) is not type(model):
+    if Base.kinds.get(type(model).__name__) is not type(model):
         raise TypeError(f"save expected a model of npae's, such as an AE, got {type(model).__name__}: {advice}.")
-
-
-def _is_learned(name: str) -> bool:
-    return name.endswith("_") and not name.startswith("_")
 
 
 def _fault(error: BaseException) -> str:
@@ -160,7 +148,7 @@ def _fault(error: BaseException) -> str:
     return f"{kind}{error}"[:500]
 
 
-def _check(model: Estimator) -> None:
+def _check(model: Base) -> None:
     """Raise unless all that `encode`, `decode` and `score` rely on is there and fits together."""
     learned = vars(model)
     d, names = learned["n_features_in_"], learned.get("feature_names_in_")
@@ -170,11 +158,28 @@ def _check(model: Estimator) -> None:
         raise ValueError(f"feature_names_in_ has shape {names.shape} for {d} features")
     if "training_" in learned:
         _check_training(learned, d)
+    elif not isinstance(model, Estimator):
+        _check_members(learned, d)
     else:
         k, dtype = len(learned["components_"]), learned["components_"].dtype
         shapes = {"components_": (k, d), "mean_": (d,), "explained_variance_": (k,), "explained_variance_ratio_": (k,)}
         for name, shape in shapes.items():
             _check_array(learned[name], name, shape, dtype)
+
+
+def _check_members(learned: dict[str, Any], d: int) -> None:
+    """Raise unless models_ are fitted models of d features, each with a center and a scale."""
+    models, centers = learned["models_"], learned["centers_"]
+    if not (type(models) is list and models and all(isinstance(model, Estimator) for model in models)):
+        raise ValueError("models_ is not a list of models")
+    for model in models:
+        _check(model)
+        if model.n_features_in_ != d:
+            raise ValueError(f"a model of {model.n_features_in_} columns is in a detector for {d} features")
+    for name in ("centers_", "scales_"):
+        _check_array(learned[name], name, (len(models), d), centers.dtype)
+    if not (type(learned["offset_"]) is float and math.isfinite(learned["offset_"])):
+        raise ValueError(f"offset_ is {learned['offset_']!r:.200}")
 
 
 def _check_training(learned: dict[str, Any], d: int) -> None:
@@ -185,7 +190,7 @@ def _check_training(learned: dict[str, Any], d: int) -> None:
     _check_fields(training.history)
     network, loss, history = training.network, training.loss, training.history
     encoder, *codes, decoder = network.layers
-    parts = dict(zip(_DERIVED, (network, encoder, decoder, loss, history), strict=True))
+    parts = dict(zip(DERIVED, (network, encoder, decoder, loss, history), strict=True))
     for name, part in parts.items():
         if learned[name] is not part:
             raise ValueError(f"{name} is not that of training_")

@@ -9,6 +9,7 @@
     an object array of strings           {"strings": [...]}
     Adam(0.01)                           {"Adam": {"learning_rate": 0.01, ...}}, its constructor's arguments
     Dense, Sequential, Generator         {"Dense": {"W": ..., "b": ...}}, {"Sequential": {"0": ..., "1": ...}}, ...
+    a model within a model               {"PCA": {"parameters": {"dict": ...}, "learned": {"dict": ...}}}
 
 A file can build nothing else. Constructors check their arguments. An object that stands in two places becomes two.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ import numpy as np
 from npae.activations import ACTIVATIONS
 from npae.codes import GaussianCode, NestedDropout, TopK
 from npae.corruptions import CORRUPTIONS
+from npae.estimator import Base
 from npae.estimator.parameters import constructor_defaults
 from npae.fitting import History, TrainingState
 from npae.kernels.arrays import Array
@@ -35,6 +38,7 @@ from npae.penalties import PENALTIES, GaussianKL
 from npae.storage.archive import DTYPES, NAME
 from npae.tied import TiedDense
 
+DERIVED = ("network_", "encoder_", "decoder_", "loss_", "history_")  # `Estimator._after_load` sets them from training_
 _LARGEST_INT = 10**4000  # Python reads integers of at most 4300 digits
 _LARGEST_POOL = 64  # of a seed sequence, which takes time quadratic in its pool
 _BIT_GENERATORS = {"PCG64": 0, "PCG64DXSM": 0, "SFC64": 0, "Philox": 4, "MT19937": 624}  # length of each one's buffer
@@ -107,10 +111,33 @@ def deserialize(value: Any, arrays: dict[str, Array]) -> Any:
         return np.dtype(DTYPES[DTYPES.index(content)])
     if kind == "tuple":
         return tuple(deserialize(content, arrays))
-    build = PLAIN.get(kind) or _BUILDERS.get(kind)
+    build = PLAIN.get(kind) or _BUILDERS.get(kind) or (Base.kinds.get(kind) and partial(build_model, kind))
     if build is None:
         raise ValueError(f"the header asks for the unknown kind {kind!r:.200}")
     return build(**{k: deserialize(v, arrays) for k, v in content.items()})
+
+
+def is_learned(name: str) -> bool:
+    """Whether an attribute of a model is one that fit sets."""
+    return name.endswith("_") and not name.startswith("_")
+
+
+def learned(model: Base) -> dict[str, Any]:
+    """What a model has learned, by name, without that which follows from its training."""
+    derived = DERIVED if "training_" in vars(model) else ()
+    return {k: v for k, v in sorted(vars(model).items()) if is_learned(k) and k not in derived}
+
+
+def build_model(kind: str, parameters: dict[str, Any], learned: dict[str, Any]) -> Base:
+    """The model of that class with these parameters, which has learned this; {} if it is unfitted."""
+    model = Base.kinds[kind](**parameters)
+    for name, value in learned.items():
+        if not is_learned(name):
+            raise ValueError(f"{name!r:.200} is not an attribute that fit sets")
+        setattr(model, name, value)
+    if learned:
+        model._after_load()
+    return model
 
 
 def _parts(value: Any) -> dict[str, Any] | None:
@@ -126,6 +153,8 @@ def _parts(value: Any) -> dict[str, Any] | None:
         return {str(i): layer for i, layer in enumerate(value.layers)}
     if PLAIN.get(kind.__name__) is kind:
         return {name: getattr(value, name) for name in constructor_defaults(kind)}
+    if Base.kinds.get(kind.__name__) is kind:
+        return {"parameters": value.get_params(deep=False), "learned": learned(value)}
     if kind is np.random.Generator:
         bits = value.bit_generator
         seeds: Any = bits.seed_seq

@@ -5,13 +5,15 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import NAMES, UNFITTED, Frame, X, each_model, refuses
+from helpers import NAMES, QUICK, UNFITTED, Frame, X, each_model, refuses
 
 import npae
+from npae.estimator import base
 
 CHECKOUT = Path(npae.__file__).parent.parent
 
@@ -102,6 +104,46 @@ def test_the_argument_fixes_the_dtype_for_all_data(name, dtype):
     refuses(lambda: model.set_params(dtype=int).fit(X), ValueError, f"{name} expected dtype float32 or float64", "int")
 
 
+@each_model
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_reconstruction_error_is_the_squared_distance_to_the_reconstruction(name, dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "_NUMBERS_AT_A_TIME", 7 * 6)  # chunks of seven rows
+    model, rows = UNFITTED[name]().fit(X.astype(dtype)), np.vstack([X, X**2]).astype(dtype)
+    squares = (rows - model.reconstruct(rows)) ** 2
+    np.save(tmp_path / "rows.npy", rows)
+    for data in (rows, np.load(tmp_path / "rows.npy", mmap_mode="r"), rows.astype(np.float64)):
+        errors, by_feature = model.reconstruction_error(data), model.reconstruction_error(data, per_feature=True)
+        assert (errors.shape, errors.dtype) == ((120,), np.float64)
+        assert (by_feature.shape, by_feature.dtype) == ((120, 6), dtype)
+        np.testing.assert_allclose(errors, squares.mean(axis=1), rtol=1e-4)
+        np.testing.assert_allclose(by_feature, squares, rtol=1e-4, atol=1e-9)
+    refuses(lambda: model.reconstruction_error(X, per_feature="all"), TypeError, name, "per_feature", "'all'")
+
+
+def test_under_bce_the_error_is_that_of_the_probabilities_and_the_score_that_of_the_logits():
+    A = X / X.max()
+    ae = npae.AE(**QUICK, loss="bce").fit(A)
+    logits, p = ae.network_.forward(A), ae.reconstruct(A)
+    np.testing.assert_allclose(ae.reconstruction_error(A), ((A - p) ** 2).mean(axis=1), rtol=1e-9)
+    entropy = -(A * np.log(p) + (1 - A) * np.log(1 - p)).mean(axis=1)
+    np.testing.assert_allclose(ae.score_samples(A), -entropy, rtol=1e-9)
+    np.testing.assert_allclose(ae.score_samples(A), [-npae.BCE()(logits[i, None], A[i, None])[0] for i in range(60)])
+
+
+@each_model
+def test_columns_with_names_are_checked_once_for_all_rows(name, monkeypatch):
+    monkeypatch.setattr(base, "_NUMBERS_AT_A_TIME", 7 * 6)
+    named = UNFITTED[name]().fit(Frame(X, NAMES))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        by_name = named.reconstruction_error(Frame(X, NAMES)), named.score_samples(Frame(X, NAMES))
+    for verb, expected in zip((named.reconstruction_error, named.score_samples), by_name, strict=True):
+        with pytest.warns(UserWarning, match="X does not have valid feature names") as caught:
+            np.testing.assert_array_equal(verb(X), expected)
+        assert len(caught) == 1
+        refuses(lambda verb=verb: verb(Frame(X, NAMES[::-1])), ValueError, "feature names should match")
+
+
 ALONE = """
 import sys
 import numpy as np, npae
@@ -126,6 +168,7 @@ def test_neither_scikit_learn_nor_pandas_is_imported():
 def test_nothing_works_before_the_fit(make):
     model = make()
     calls = [model.encode, model.decode, model.reconstruct, model.transform, model.inverse_transform, model.score]
+    calls += [model.score_samples, model.reconstruction_error]
     if make is not npae.PCA:
         calls += [model.objective, lambda A: npae.check_gradients(model, A)]
     calls.append(lambda A: npae.save(model, "never-written.npz"))

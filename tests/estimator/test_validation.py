@@ -237,6 +237,7 @@ def test_layers_and_losses_take_lists():
     assert npae.MSE()([[1, 2]], [[1, 3]])[0] == 0.5
 
 
+@pytest.mark.filterwarnings("ignore:.* expected a code:UserWarning")
 @pytest.mark.parametrize(
     "X_odd",
     [np.zeros((5, 4)), np.ones((1, 4)), np.random.default_rng(0).random((5, 1)), np.full((4, 3), 1e-310)],

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import table
+from helpers import learned, refuses, table
 
 import npae
+from npae.fitting.batches import split_rows
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -81,6 +82,62 @@ def test_the_validation_loss_has_both_terms():
     assert ae.history_.validation_loss[-1] == pytest.approx(omega - ae.score(V), rel=1e-12)
     still = npae.AE(**QUICK | {"epochs": 1}, penalty=npae.L1(0.5), optimizer=npae.SGD(0.0)).fit(X)
     assert still.history_.loss[0] == pytest.approx(npae.L1(0.5)(still.encode(X))[0] - still.score(X), rel=1e-9)
+
+
+# --- rows that are held out ----------------------------------------------------------------------------------------
+
+
+def parts(model, X):
+    """The rows that a fitted model has learned from and those it has validated on."""
+    held_out = max(1, round(model.validation_fraction * len(X)))
+    return split_rows(len(X), held_out, model.training_.split_rng())
+
+
+@pytest.mark.parametrize("make", [npae.AE, npae.DAE])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_held_out_share_is_validation_data_bit_for_bit(make, dtype, tmp_path):
+    X = table(dtype=dtype)
+    settings = QUICK | {"epochs": 12, "patience": 2, "optimizer": npae.Adam(0.1)}
+    model = make(**settings, validation_fraction=0.2).fit(X)
+    kept, held = parts(model, X)
+    assert (len(kept), len(held)) == (48, 12)
+    assert len(model.history_.validation_loss) == len(model.history_.loss) >= model.history_.best_epoch
+    other = make(**settings).fit(X[kept], validation=X[held])
+    assert learned(model) == learned(other)
+    np.save(tmp_path / "X.npy", X)
+    for same in (np.load(tmp_path / "X.npy", mmap_mode="r"), np.asfortranarray(X)):
+        assert learned(make(**settings, validation_fraction=0.2).fit(same)) == learned(model)
+
+
+def test_the_seed_decides_which_rows_are_held_out():
+    X = table()
+    first, again, other = (
+        npae.AE(**QUICK | {"random_state": seed}, validation_fraction=0.2).fit(X) for seed in (0, 0, 1)
+    )
+    assert first.history_.validation_loss == again.history_.validation_loss
+    assert parts(first, X)[1].tolist() != parts(other, X)[1].tolist()
+    assert parts(first, X)[1].tolist() != list(range(12))  # not simply the first
+
+
+def test_without_a_held_out_share_all_rows_are_learned_from():
+    seen = []
+    npae.DAE(**QUICK, corruption=lambda x, rng: seen.append(len(x)) or x).fit(table())
+    assert sum(seen) == 2 * 60
+
+
+@pytest.mark.parametrize("make", [npae.AE, npae.DAE])
+def test_held_out_rows_keep_their_weights(make):
+    X, w = table(), np.random.default_rng(0).integers(0, 4, 60)
+    model = make(**QUICK, validation_fraction=0.25).fit(X, sample_weight=w)
+    kept, held = parts(model, X)
+    other = make(**QUICK).fit(X[kept], sample_weight=w[kept])
+    np.testing.assert_allclose(model.encode(X), other.encode(X), rtol=1e-9)
+    if make is npae.AE:
+        expected = -model.score(X[held], sample_weight=w[held])
+        assert model.history_.validation_loss[-1] == pytest.approx(expected, rel=1e-12)
+    for rows in (kept, held):
+        zero = np.where(np.isin(np.arange(60), rows), 0, w)
+        refuses(lambda zero=zero: model.fit(X, sample_weight=zero), ValueError, "weights above 0", "leave out")
 
 
 # --- seeds ---------------------------------------------------------------------------------------------------------

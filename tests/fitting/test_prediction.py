@@ -45,6 +45,31 @@ def test_a_score_over_many_rows_is_weighted_row_by_row():
     assert -ae.score(many, sample_weight=w) == pytest.approx(by_hand, rel=1e-12)
 
 
+class AbsoluteError(npae.Loss):
+    def value_and_gradient(self, prediction, target):
+        return np.mean(abs(prediction - target)), np.sign(prediction - target) / target.size
+
+
+LOSSES = ["mse", "bce", npae.SSIM((2, 3), window=2), AbsoluteError()]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: str(loss)[:4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [npae.AE, npae.DAE])
+def test_the_mean_of_the_scores_of_the_rows_is_the_score(make, dtype, loss, tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction, "CHUNK_NUMBERS", 2000 * 6)  # two chunks of 1920 rows, the second incomplete
+    X = table(2600, dtype=dtype)
+    model = make(**QUICK, loss=loss).fit(X[:60])
+    near = 1e-12 if dtype == np.float64 else 1e-6
+    for data in (X, memory_map(X, tmp_path), X[:100], X[:1]):
+        rows = model.score_samples(data)
+        assert (rows.shape, rows.dtype) == ((len(data),), np.float64)
+        assert rows.mean() == pytest.approx(model.score(data), rel=near)
+    scores = model.score_samples(X)
+    for i in (0, 1919, 1920, 2599):
+        assert scores[i] == pytest.approx(model.score(X[i : i + 1]), rel=near)
+
+
 @pytest.mark.parametrize("n", [1, 128, 129, 1024, 1025, 1152, 1153, 1300])
 def test_block_edges_neither_lose_nor_repeat_a_row(n):
     assert (prediction.BLOCK_ROWS, prediction.FEW_ROWS) == (128, 1024)
@@ -149,6 +174,7 @@ def finite_or_refused(call):
     return result
 
 
+@pytest.mark.filterwarnings("ignore:.* expected (a code|columns):UserWarning")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("case", DATA)
@@ -200,7 +226,7 @@ def test_one_result_beyond_the_range_is_refused_in_any_block(row):
     for p in model.network_.parameters():
         p.value[...] = 10.0
     X[row] = 3e38
-    for verb in (model.encode, model.reconstruct, model.score):
+    for verb in (model.encode, model.reconstruct, model.score, model.score_samples, model.reconstruction_error):
         with pytest.raises(RuntimeError, match=r"AE expected numbers within .*, got .*: scale the data"):
             verb(X)
 
@@ -212,7 +238,8 @@ def test_one_number_that_is_not_finite_is_refused_in_any_block(row, bad):
     own = npae.Sequential(npae.Tanh(), Doubled())  # layers of one's own are not recorded
     for model in (npae.AE(**QUICK), npae.AE(encoder=own, decoder=npae.Sequential(npae.Dense(4, 4)), epochs=1)):
         model.fit(X)
-        for verb, name in ((model.encode, "X"), (model.reconstruct, "X"), (model.score, "X"), (model.decode, "Z")):
+        verbs = [model.encode, model.reconstruct, model.score, model.score_samples, model.reconstruction_error]
+        for verb, name in [*((verb, "X") for verb in verbs), (model.decode, "Z")]:
             data = X.copy() if name == "X" else model.encode(X)
             data[row, 1] = bad
             with pytest.raises(ValueError, match=f"AE expected finite {name}, got {bad} at row {row}, column 1"):

@@ -85,6 +85,30 @@ def test_ten_calls_of_partial_fit_equal_a_fit_of_ten_epochs(name, tmp_path):
     )  # after the planned steps a schedule stays at its end
 
 
+@pytest.mark.parametrize("make", [npae.AE, npae.DAE])
+@pytest.mark.parametrize("patience", [None, 4])
+def test_resuming_holds_out_the_same_rows(make, patience, tmp_path):
+    def model():
+        return make(**QUICK, validation_fraction=0.3, patience=patience, optimizer=npae.Adam(npae.Cosine(0.1)))
+
+    at_once, halfway = model().fit(X), model().fit(X, callbacks=stop_after(3))
+    for twin in (by_file(halfway, tmp_path), pickle.loads(pickle.dumps(halfway)), halfway):
+        assert learned(twin.fit(X, resume=True)) == learned(at_once)
+    if patience is None:
+        by_parts = model()
+        for _ in range(10):
+            by_parts.partial_fit(X)
+        assert learned(by_parts) == learned(at_once)
+
+
+def test_rows_cannot_be_held_out_only_after_some_epochs():
+    ae = npae.AE(**QUICK).fit(X)
+    before = learned(ae)
+    with pytest.raises(ValueError, match="expected validation data in every epoch"):
+        ae.set_params(validation_fraction=0.1).partial_fit(X)
+    assert learned(ae) == before
+
+
 def test_epochs_beyond_the_plan_continue_from_its_end():
     at_once = npae.AE(**QUICK).fit(X)
     ae = npae.AE(**(QUICK | {"epochs": 4})).fit(X)

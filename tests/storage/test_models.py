@@ -297,6 +297,25 @@ test_a_model_whose_parts_do_not_fit_together_is_not_loaded = refuses({
 })  # fmt: skip
 
 
+def test_a_detector_whose_models_do_not_fit_is_refused(path):
+    npae.save(npae.OutlierDetector(npae.AE(**QUICK), n_fits=2, random_state=0).fit(X), path)
+    header, arrays = parts(path.read_bytes())
+    first = ("learned", "models_", 0, "AE", "learned", "dict")
+    training = (*first, "training_", "TrainingState")
+    for change, match in [
+        (with_value(*first, "fit", value=1), "'fit' is not an attribute that fit sets"),
+        (with_value(*first, "n_features_in_", value=5), "from 6 to 6 columns for 5"),
+        (with_value(*training, "state", "State", "moments", value=[]), "moments that are not those of Adam"),
+        (with_value("learned", "models_", value=[]), "models_ is not a list of models"),
+        (with_value("learned", "models_", 0, value={"Nothing": {}}), "unknown kind 'Nothing'"),
+        (with_value("learned", "offset_", value=None), "offset_ is None"),
+        (with_value("class", value="PCA"), "unexpected keyword argument 'model'"),
+        (with_value("class", value="AE"), "unexpected keyword argument"),
+        (with_array("centers", np.zeros((2, 5))), r"centers_ has shape \(2, 5\)"),
+    ]:
+        refused(forge(*change(header, dict(arrays))), path, match)
+
+
 def test_a_pca_whose_arrays_do_not_fit_is_refused(wholes, path):
     for name in ("mean", "explained_variance", "explained_variance_ratio", "components"):
         header, arrays = parts(wholes["PCA"])
