@@ -32,6 +32,7 @@ from npae.estimator.validation import as_table, check_finite, normalized_weights
 from npae.fitting.callbacks import Callback
 from npae.fitting.fit import begin_training, check_fit, resume_training, run_training
 from npae.fitting.history import TrainingState
+from npae.fitting.objective import Objective, Regularised
 from npae.fitting.prediction import evaluate, losses_by_row, predict_in_batches
 from npae.kernels.arrays import Array, ArrayLike, RandomState
 from npae.layers import Layer, Sequential
@@ -40,7 +41,6 @@ from npae.optimizers import Optimizer
 from npae.penalties import PENALTIES, Penalty
 from npae.storage import Checkpoint, export_network
 from npae.tied import tie
-from npae.training import Objective, Regularised
 
 Self = TypeVar("Self", bound="Autoencoder")
 
@@ -198,7 +198,7 @@ class Autoencoder(Estimator, savable=False):
         """The L that fit minimises on X, in parts: for `check_gradients` and for your own training loop.
 
         `rng` draws the noise of the inputs and of the code. With a penalty or a stochastic code the network is a
-        `training.Regularised`, which is its own loss.
+        `fitting.objective.Regularised`, which is its own loss.
 
         Raises RuntimeError if unfitted; TypeError or ValueError if X is not as in fit.
         """
@@ -332,11 +332,9 @@ class AE(Autoencoder):
     tied: bool = False
 
     def _code(self) -> Layer:
-        return (
-            self.code
-            if isinstance(self.code, Layer)
-            else resolve(self.code, Activation, ACTIVATIONS, type(self).__name__, "code")
-        )
+        if isinstance(self.code, Layer):
+            return self.code
+        return resolve(self.code, Activation, ACTIVATIONS, type(self).__name__, "code")
 
     def _penalty(self) -> Penalty | None:
         if self.penalty is None:

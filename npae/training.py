@@ -8,31 +8,31 @@ Every autoencoder here minimises one formula:
 
     L = -log p(x|z) + Ω(z, f)          z = f(x_in)
 
-                      x_in          z                              Ω
-    autoencoder       x             f(x)                           0
-    denoising         corrupt(x)    f(x_in)                        0
-    k-sparse          x             the k largest of f(x)          0                            see `codes`
-    ordered           x             f(x), cut off at random        0
-    sparse            x             f(x)                           λ mean |z|, λ Σ KL(ρ ‖ ρ_j)  see `penalties`
-    contractive       x             f(x)                           λ |∂f/∂x|²
-    variational       x             μ + σ ε, (μ, log σ²) = f(x)    KL(q(z|x) ‖ N(0, I))
+                   x_in          z                               Ω
+    autoencoder    x             f(x)                            0
+    denoising      corrupt(x)    f(x_in)                         0
+    k-sparse       x             the k largest of f(x)           0
+    ordered        x             f(x), cut off at random         0
+    sparse         x             f(x)                            λ mean |z|, or λ Σ KL(ρ ‖ ρ_j)
+    contractive    x             f(x)                            λ |∂f/∂x|²
+    variational    x             μ + σ ε, (μ, log σ²) = f(x)     KL(q(z|x) ‖ N(0, I))
+
+`corruptions` makes x_in, `codes` makes z, `penalties` are Ω.
 
 Next: `autoencoder.py`, whose `fit` runs this loop.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, cast
 
 import numpy as np
 
 from npae.codes import StochasticLayer
 from npae.corruptions import Corruption, corrupt
 from npae.kernels.arrays import LINE, Array, aligned
-from npae.layers import Layer, Parameter, Sequential, add, check_distinct
+from npae.layers import Layer, Parameter, add, check_distinct
 from npae.losses import Loss
 from npae.optimizers import Optimizer, State
 from npae.penalties import Penalty
@@ -84,60 +84,6 @@ def train_step(
     encoder.backward_parameters(grad_h)  # no gradient by the input is needed
     optimizer.step(parameters, state)
     return value
-
-
-class Objective(NamedTuple):
-    """What training minimises: loss(network.forward(inputs), target)."""
-
-    network: Layer
-    loss: Callable[[Array, Array], tuple[float | Array, Array]]
-    inputs: Array
-    target: Array
-
-
-class Regularised(Layer):
-    """The network of a model with a stochastic code or a penalty, and, when it is called, its loss: to be checked.
-
-    forward gives y = [x_hat | h], so that L = -log p(x|z) + Ω is a function of y: a call (y, target) gives L and dL/dy.
-    Every forward pass draws the same code: `noise` stays in its state.
-    """
-
-    def __init__(self, network: Sequential, loss: Loss, penalty: Penalty | None, noise: np.random.Generator) -> None:
-        self.network, self.loss, self.penalty, self.noise = network, loss, penalty, noise
-
-    def forward(self, x: Array) -> Array:
-        """[x_hat | h], shape (N, d + the width of h)."""
-        encoder, *code, decoder = self.network.layers
-        self.x, self.h = x, encoder.forward(x)
-        z = cast(StochasticLayer, code[0]).draw(self.h, copy.deepcopy(self.noise)) if code else self.h
-        return np.hstack([decoder.forward(z), self.h])
-
-    def __call__(self, y: Array, target: Array) -> tuple[Array, Array]:
-        """(L, dL/dy)."""
-        d = y.shape[1] - self.h.shape[1]
-        value, grad_x_hat = self.loss.value_and_gradient(y[:, :d], target)
-        grad_h = np.zeros_like(self.h)
-        if self.penalty is not None:
-            omega, grad_h = self.penalty.value_and_gradient(y[:, d:], self.network.layers[0], self.x)
-            value = value + omega
-        return value, np.hstack([grad_x_hat, grad_h])
-
-    def backward(self, grad_y: Array) -> Array | None:  # type: ignore[override]
-        """dL/dx, and the gradient by each parameter. None instead of dL/dx if Ω depends on x besides through h."""
-        encoder, *code, decoder = self.network.layers
-        through_h = not any(p.pending for p in encoder.parameters())
-        d = grad_y.shape[1] - self.h.shape[1]
-        grad_h = decoder.backward(grad_y[:, :d])
-        for layer in code:
-            grad_h = layer.backward(grad_h)
-        grad_x = encoder.backward(grad_h + grad_y[:, d:])
-        return grad_x if through_h else None
-
-    def parameters(self) -> list[Parameter]:
-        return self.network.parameters()
-
-    def branches(self) -> list[Array]:
-        return self.network.branches()
 
 
 class DivergenceError(RuntimeError):

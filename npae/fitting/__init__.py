@@ -6,6 +6,7 @@ networks      encoder and decoder, new or copied from the user's
 batches       tables, memory maps and iterables, cut into batches
 recording     a training step that is recorded once and replayed
 prediction    a network or a loss over many rows, a block at a time
+objective     what training minimises, in parts
 history       how training went, and everything that resuming needs
 callbacks     what happens after each epoch
 progress      a line about each epoch on the terminal
