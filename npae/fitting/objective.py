@@ -1,7 +1,7 @@
 """What training minimises, as a function from x to one number: for `check_gradients`, and for a loop of your own.
 
-Of a plain autoencoder that is loss(network.forward(inputs), target). With a stochastic code or a penalty, L depends on h
-as well, so the network's output is x_hat and h, side by side.
+Of a plain autoencoder that is loss(network.forward(inputs), target). With a stochastic code or a penalty, L depends on
+h as well, so the network's output is x_hat and h, side by side.
 """
 
 from __future__ import annotations
