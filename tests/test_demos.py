@@ -130,7 +130,7 @@ def test_same_digit_counts_neighbours_with_the_same_label():
 
 
 def test_coherence_is_one_for_stripes_and_near_zero_for_crossed_stripes_and_speckle():
-    coherence = load(FOLDER / "11_filters.py").coherence
+    coherence = load(FOLDER / "17_filters.py").coherence
     row, column = np.mgrid[:28, :28] * np.pi / 4
     speckle = np.random.default_rng(0).standard_normal((28, 28))
     images = np.sin(column), np.sin(row), np.sin(row + 2 * column), np.sin(row) + np.sin(column), speckle

@@ -12,7 +12,7 @@ The coherence of a filter tells strokes from speckle. With the gradient g = ∂w
 (Bigün and Granlund, 1987, "Optimal orientation detection of linear symmetry").
 
 Run it: about 10 seconds. It prints the mean coherence of both networks' filters, and draws the first 24 filters of
-each in `figures/11_filters.png`. Read beside it: npae/corruptions.py, npae/plots.py.
+each in `figures/17_filters.png`. Read beside it: npae/corruptions.py, npae/plots.py.
 
 Now try NOISE = 0.5: a mean coherence of 0.30. And NOISE = 0.1: 0.16.
 Now try weight_decay=0: 0.09 (AE) and 0.31 (DAE). The decay removes weights that have no effect.
@@ -24,7 +24,7 @@ from pathlib import Path
 import npae
 from npae import plots
 
-FIGURE = Path(__file__).parent / "figures" / "11_filters.png"
+FIGURE = Path(__file__).parent / "figures" / "17_filters.png"
 NOISE, BAR = 1.0, 2  # standard deviation; the least ratio of the DAE's mean coherence to the AE's
 
 
