@@ -31,7 +31,7 @@ def load(path):
 def seen(monkeypatch):
     """The bytes of every row that a model of this test learns from or is validated on."""
     rows = set()
-    for kind in (npae.AE, npae.PCA):
+    for kind in (npae.AE, npae.VAE, npae.PCA):
 
         def fit(self, X, *args, original=kind.fit, **options):
             for table in (X, options.get("validation", ())):
