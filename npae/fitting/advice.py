@@ -63,7 +63,7 @@ def unscaled(X: Array) -> str:
     >>> unscaled(X * [1, 1, 1000])
     'a standard deviation of 849 in column 2 and a median of 1.11: the squared error sees little else'
     >>> unscaled(X + 50)
-    'columns whose values are about 50 standard deviations from zero: learning their means comes first'
+    'columns whose values are about 53 standard deviations from zero: learning their means comes first'
     """
     with np.errstate(over="ignore", invalid="ignore"):
         square, variance = np.square(X).mean(axis=0), X.var(axis=0)

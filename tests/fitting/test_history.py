@@ -91,6 +91,7 @@ def test_a_model_that_improves_is_trained_to_the_end():
     assert plain.history_.best_epoch is None
 
 
+@pytest.mark.filterwarnings("ignore:.* expected a code:UserWarning")  # it is meant to overfit
 def test_early_stopping_beats_training_to_the_end_on_an_overfitting_model():
     small = X[:6] + np.random.default_rng(2).normal(0, 0.2, (6, 6))
     overfit = {"hidden": (50,), "latent_dim": 6, "epochs": 300, "batch_size": 6, "random_state": 0}
