@@ -29,7 +29,7 @@ from npae.estimator.arguments import as_real
 from npae.estimator.validation import as_table, normalized_weights
 from npae.kernels import kernel
 from npae.kernels.arrays import Array, ArrayLike
-from npae.layers import Dense, Layer, all_layers
+from npae.layers import Dense, Layer, all_layers, matmul
 
 
 class Penalty:
@@ -218,7 +218,7 @@ class Contractive(Penalty):
         if x is None:
             raise ValueError("Contractive expected the input x, got None: call it as penalty(f.forward(x), f, x).")
         stages = _stages(f)
-        share = self.weight * np.asarray(_columns(weight, len(x)))
+        share = np.asarray(self.weight * _columns(weight, len(x)), z.dtype)
         inputs, slopes, bends = [x], [], []  # of each layer: its x, s' and s''
         for layer, s in stages:
             y = s.forward(layer.forward(inputs[-1]))
@@ -230,10 +230,10 @@ class Contractive(Penalty):
         grad_a = np.zeros((1, 1), z.dtype)  # by s's argument a = x W + b
         for i in reversed(range(len(W))):
             grad_a = grad_a + grad_slopes[i] * bends[i]
-            stages[i][0].W.pending[self] = (grad_W[i] + inputs[i].T @ grad_a).astype(z.dtype)
+            stages[i][0].W.pending[self] = (grad_W[i] + matmul(inputs[i].T, grad_a)).astype(z.dtype)
             stages[i][0].b.pending[self] = grad_a.sum(axis=0).astype(z.dtype)
             if i > 0:
-                grad_a = grad_a @ W[i].T * slopes[i - 1]
+                grad_a = matmul(grad_a, W[i].T) * slopes[i - 1]
         return np.asarray(value), np.zeros_like(z)
 
 
