@@ -289,8 +289,8 @@ class AE(Autoencoder):
     tied : bool
         The decoder uses the encoder's weights, transposed (see `tied`).
     encoder, decoder : Sequential, optional
-        Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation` and `output`. fit trains
-        copies of them, starting from their weights.
+        Your own networks, both or none, instead of `hidden`, `latent_dim`, `activation`, `output` and `tied`. fit
+        trains copies of them, starting from their weights.
     dtype : float32, float64 or None
         None keeps the dtype of X (float32 for small integers) or of your own networks.
     random_state : int, Generator or None

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import QUICK, refuses, table
+from helpers import QUICK, learned, refuses, table
 
 import npae
+from npae.variational import ROWS_AT_ONCE
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -135,6 +136,48 @@ def test_own_networks_end_in_two_numbers_for_each_number_of_the_code():
     assert vae.encode(table()).shape == (60, 2)
     wrong = npae.VAE(latent_dim=3, encoder=encoder, decoder=decoder, epochs=1)
     refuses(lambda: wrong.fit(table()), ValueError, "GaussianCode(3)", "4 outputs")
+
+
+# --- conventions ---------------------------------------------------------------------------------------------------
+
+
+def test_the_score_of_each_row_is_its_bound_and_the_score_their_mean():
+    X = table(2 * ROWS_AT_ONCE + 5)
+    vae = npae.VAE(**QUICK, loss="bce").fit(X[:60])
+    rows = vae.score_samples(X)
+    assert (rows.shape, rows.dtype) == ((len(X),), np.float64)
+    assert vae.score(X) == pytest.approx(rows.mean(), rel=1e-12)
+    np.testing.assert_array_equal(vae.score_samples(X), rows)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_memory_map_gives_the_bits_of_an_array(dtype, tmp_path):
+    X = table(dtype=dtype)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    ours, theirs = (npae.VAE(**QUICK).fit(x) for x in (mapped, X))
+    assert learned(ours) == learned(theirs)
+    for use in ("encode", "reconstruct", "score_samples", "log_likelihood"):
+        np.testing.assert_array_equal(getattr(ours, use)(mapped), getattr(theirs, use)(X))
+    assert ours.encode(X).dtype == dtype
+
+
+def test_partial_fits_are_the_epochs_of_a_fit():
+    X, by_epoch = table(), npae.VAE(**QUICK, loss="bce")
+    for _ in range(2):
+        by_epoch.partial_fit(X)
+    np.testing.assert_array_equal(by_epoch.encode(X), npae.VAE(**QUICK, loss="bce").fit(X).encode(X))
+
+
+def test_weights_of_rows_count_in_both_terms():
+    """Two fits that draw the same noise and do not move, with and without the divergence."""
+    X, w, still = table(), np.arange(60) % 3, npae.SGD(0.0)
+    vae = npae.VAE(**QUICK | {"batch_size": 60, "epochs": 1}, optimizer=still, loss="bce").fit(X, sample_weight=w)
+    h = vae.encoder_.forward(X)
+    kl, _ = npae.GaussianKL()(h, sample_weight=w)
+    plain = npae.VAE(**QUICK | {"batch_size": 60, "epochs": 1}, optimizer=still, loss="bce", beta=0.0)
+    without = plain.fit(X, sample_weight=w).history_.loss[0]
+    assert vae.history_.loss[0] - without == pytest.approx(kl, rel=1e-9)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
