@@ -1,13 +1,11 @@
-"""Codes: what happens between encoder and decoder, besides nothing.
-
-A code is small because it has few numbers, or because few of them are used:
+"""Codes: layers between encoder and decoder that limit what a code can say.
 
     TopK            only the k largest numbers of each code stay                       the k-sparse autoencoder
     NestedDropout   training cuts each code off at a random length                     an ordered autoencoder
     GaussianCode    the encoder gives a distribution, from which training draws z      the variational autoencoder
 
-`TopK` is an ordinary layer, the last of the encoder. The other two are stochastic layers. They have two forward passes:
-draw(h, rng) gives the random z of training, forward(h) the fixed z of `encode`. backward is that of the last of them.
+`TopK` is an ordinary layer, the last of the encoder. The other two are stochastic layers with two forward passes.
+draw(h, rng) gives the random z of training, forward(h) the fixed z of `encode`. backward belongs to the last of these.
 
 Next: `penalties.py`, which constrain a code by a term of the loss.
 """
@@ -81,7 +79,7 @@ class TopK(Layer):
 
 
 class StochasticLayer(Layer):
-    """A layer whose output is random in training: z = draw(h, rng). forward(h) is what it stands for afterwards.
+    """A layer whose output is random in training, z = draw(h, rng), and fixed afterwards, z = forward(h).
 
     Example
     -------
