@@ -11,7 +11,7 @@ KL packs all q(z|x) into N(0, I). Importance sampling estimates log p(x) itself,
 Run it: about 40 seconds. It prints the bound, and how often demo 06's classifier is sure of images from random codes.
 Draws `figures/11_variational.png`. Read beside it: npae/variational.py, npae/penalties.py, npae/codes.py.
 Now try the AE with its codes' spread, z * Z.std(axis=0) + Z.mean(axis=0), Z = ae.encode(X_train): sure of 58 %.
-Now try beta=4 in the VAE of 8 numbers: sure of 68 %, but the bound falls to -122, and the demo misses its figure.
+Now try activation="relu": AE 54 %, though four in five are a 2, 3 or 7, VAE 67 %. The demo misses its figure by 2 %.
 """
 
 import importlib
