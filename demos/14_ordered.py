@@ -8,7 +8,7 @@ So h_1 must say what serves best alone, h_2 what is best beside it, as PCA's dir
 off anywhere: send more numbers for a sharper image. A plain autoencoder shares an image out among all its numbers,
 and a part of them is worth little. The price: one model of all lengths is worse at each than a model trained for it.
 
-Run it: about 40 seconds. It prints the squared error per test image for each length, and draws
+Run it: about 50 seconds. It prints the squared error per test image for each length, and draws
 `figures/14_ordered.png`. Read beside it: npae/codes.py, npae/pca.py, demos/03_pca_vs_autoencoder.py.
 
 Now try RATE = 0.8, which favours short codes: 34.3 from 2 numbers, but 16.4 from all 32, worse than PCA.
