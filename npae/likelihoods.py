@@ -44,6 +44,8 @@ class Bernoulli(BCE):
     (True, [[-0.5, 0.5]])
     """
 
+    unit = "in nats per row"
+
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
         value, grad = super().value_and_gradient(prediction, target, weight)
         return scaled(value, target.shape[1]), scaled(grad, target.shape[1])
@@ -76,6 +78,8 @@ class Gaussian(MSE):
     >>> round(value - 2 * math.log(0.5 * math.sqrt(2 * math.pi)), 6), grad.tolist()
     (10.0, [[4.0, 8.0]])
     """
+
+    unit = "in nats per row"
 
     std: float | None = None
 

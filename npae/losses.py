@@ -48,6 +48,7 @@ class Loss:
     """
 
     offset = 0.0  # a constant that the value is subtracted from: rounding errors are relative to it
+    unit = "per element"
 
     def __init_subclass__(cls) -> None:
         if "weight" not in signature(cls.value_and_gradient).parameters:

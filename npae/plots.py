@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npae.autoencoder import AE
+from npae.autoencoder import Autoencoder
 from npae.estimator.arguments import as_count, as_image_shape, as_path, as_real
 from npae.estimator.validation import as_numbers, as_table
 from npae.kernels.arrays import Array, ArrayLike
@@ -108,20 +108,27 @@ def image_rows(rows: Mapping[str, ArrayLike], ax: Axes, image_shape: ImageShape 
     return ax
 
 
-def reconstructions(model: AE | PCA, X: ArrayLike, ax: Axes, image_shape: ImageShape = None) -> Axes:
+def reconstructions(model: Autoencoder | PCA, X: ArrayLike, ax: Axes, image_shape: ImageShape = None) -> Axes:
     """The images in the rows of X (n, d), and their reconstructions."""
-    _check("reconstructions", ax, model, AE, PCA)
+    _check("reconstructions", ax, model, Autoencoder, PCA)
     return image_rows({"original": X, "reconstruction": model.reconstruct(X)}, ax, image_shape)
 
 
-def denoising(model: AE | PCA, X: ArrayLike, X_noisy: ArrayLike, ax: Axes, image_shape: ImageShape = None) -> Axes:
+def denoising(
+    model: Autoencoder | PCA, X: ArrayLike, X_noisy: ArrayLike, ax: Axes, image_shape: ImageShape = None
+) -> Axes:
     """Clean images (n, d), noisy ones (n, d), and the reconstructions of the noisy ones."""
-    _check("denoising", ax, model, AE, PCA)
+    _check("denoising", ax, model, Autoencoder, PCA)
     return image_rows({"clean": X, "noisy": X_noisy, "denoised": model.reconstruct(X_noisy)}, ax, image_shape)
 
 
 def interpolation(
-    model: AE | PCA, x_from: ArrayLike, x_to: ArrayLike, ax: Axes, steps: int = 9, image_shape: ImageShape = None
+    model: Autoencoder | PCA,
+    x_from: ArrayLike,
+    x_to: ArrayLike,
+    ax: Axes,
+    steps: int = 9,
+    image_shape: ImageShape = None,
 ) -> Axes:
     """A straight line from one image to another, between their codes (above) and between their pixels (below).
 
@@ -133,7 +140,7 @@ def interpolation(
     steps : int >= 2
         The number of images in each row.
     """
-    _check("interpolation", ax, model, AE, PCA)
+    _check("interpolation", ax, model, Autoencoder, PCA)
     t = np.linspace(0, 1, as_count(steps, "interpolation", "steps", at_least=2))[:, None]
     start, end = (_row(x, "interpolation", name) for x, name in ((x_from, "x_from"), (x_to, "x_to")))
     z_start, z_end = model.encode(start), model.encode(end)
@@ -141,7 +148,7 @@ def interpolation(
     return image_rows(rows, ax, image_shape)
 
 
-def filters(model: AE, ax: Axes, units: Iterable[int] = range(16), image_shape: ImageShape = None) -> Axes:
+def filters(model: Autoencoder, ax: Axes, units: Iterable[int] = range(16), image_shape: ImageShape = None) -> Axes:
     """The weights of units of the first layer: column j of W as an image, for each j in `units`, in rows of eight.
 
     A pixel is blue where its weight is positive, red where it is negative, white where it is 0. Each image is scaled to
@@ -149,7 +156,7 @@ def filters(model: AE, ax: Axes, units: Iterable[int] = range(16), image_shape: 
 
     Raises ValueError if the encoder has no Dense layer or no such unit.
     """
-    _check("filters", ax, model, AE)
+    _check("filters", ax, model, Autoencoder)
     dense = next((layer for layer in all_layers(model._learned("encoder_")) if isinstance(layer, Dense)), None)
     if dense is None:
         raise ValueError(f"filters expected an encoder with a Dense layer, got {model.encoder_!r}: pass another model.")
@@ -178,7 +185,7 @@ def code(z: Sequence[float] | Array, ax: Axes) -> Axes:
     return ax
 
 
-def latent_scatter(model: AE | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -> Axes:
+def latent_scatter(model: Autoencoder | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -> Axes:
     """The codes of the rows of X (n, d) as points, coloured by label, with each label at the median of its points.
 
     Parameters
@@ -188,7 +195,7 @@ def latent_scatter(model: AE | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -
 
     Raises ValueError if the codes have a single number or the labels do not fit.
     """
-    _check("latent_scatter", ax, model, AE, PCA)
+    _check("latent_scatter", ax, model, Autoencoder, PCA)
     try:
         names = np.asarray(labels)
         kinds = np.unique(names)
@@ -219,14 +226,14 @@ def latent_scatter(model: AE | PCA, X: ArrayLike, labels: ArrayLike, ax: Axes) -
     return style_axes(ax, x="$z_1$", y="$z_2$")
 
 
-def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shape: ImageShape = None) -> Axes:
+def latent_grid(model: Autoencoder | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shape: ImageShape = None) -> Axes:
     """The decoded images of an n x n grid of codes, each centred at its code.
 
     The grid spans the codes of X (m, d) from the 1st to the 99th percentile.
 
     Raises ValueError if a code does not have two numbers.
     """
-    _check("latent_grid", ax, model, AE, PCA)
+    _check("latent_grid", ax, model, Autoencoder, PCA)
     n = as_count(n, "latent_grid", "n")
     Z = model.encode(X)
     if Z.shape[1] != 2:
@@ -243,16 +250,16 @@ def latent_grid(model: AE | PCA, X: ArrayLike, ax: Axes, n: int = 16, image_shap
 # --- training and sound ------------------------------------------------------------------------------------------
 
 
-def history(model: AE, ax: Axes) -> Axes:
+def history(model: Autoencoder, ax: Axes) -> Axes:
     """The training loss after each epoch, and the validation loss where there is one."""
-    _check("history", ax, model, AE)
+    _check("history", ax, model, Autoencoder)
     h = model._learned("history_")
     epochs = np.arange(1, len(h.loss) + 1)
     ax.plot(epochs, h.loss, color=BLUE, label="training")
     if h.validation_loss:
         ax.plot(epochs, h.validation_loss, "--", color=ORANGE, label="validation")
         ax.legend(frameon=False, fontsize=8)
-    return style_axes(ax, x="epoch", y=f"{type(model.loss_).__name__} per element")
+    return style_axes(ax, x="epoch", y=f"{type(model.loss_).__name__} {model.loss_.unit}")
 
 
 def spectrogram(x: ArrayLike, ax: Axes, rate: float = 8000) -> Axes:

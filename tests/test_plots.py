@@ -24,9 +24,9 @@ def ax():
     return plots.figure(4, 3).subplots()
 
 
-@pytest.fixture(scope="module")
-def ae():
-    return npae.AE(hidden=(5,), latent_dim=2, epochs=2, random_state=0).fit(X, validation=X)
+@pytest.fixture(scope="module", params=[npae.AE, npae.VAE], ids=lambda kind: kind.__name__)
+def ae(request):
+    return request.param(hidden=(5,), latent_dim=2, epochs=2, random_state=0).fit(X, validation=X)
 
 
 def shown(ax):
@@ -129,7 +129,7 @@ def test_a_history_shows_both_losses(ae, ax):
     assert plots.history(ae, ax) is ax
     np.testing.assert_allclose(ax.lines[0].get_ydata(), ae.history_.loss)
     np.testing.assert_allclose(ax.lines[1].get_ydata(), ae.history_.validation_loss)
-    assert ax.get_ylabel() == "MSE per element"
+    assert ax.get_ylabel() == ("MSE per element" if type(ae) is npae.AE else "Gaussian in nats per row")
 
 
 def test_a_click_stands_in_the_spectrogram_at_its_time(ax):
@@ -208,7 +208,7 @@ REFUSED = {
     "filters of no fit": (lambda ae, ax: plots.filters(npae.AE(), ax), RuntimeError, "fit"),
     "a unit that is not there": (lambda ae, ax: plots.filters(ae, ax, [99], SHAPE), ValueError, "units below 5"),
     "the unit before the first": (lambda ae, ax: plots.filters(ae, ax, [-1], SHAPE), ValueError, "got -1"),
-    "filters of no network": (lambda ae, ax: plots.filters(npae.PCA(2).fit(X), ax), TypeError, "a fitted AE, got PCA"),
+    "filters of no network": (lambda ae, ax: plots.filters(npae.PCA(2).fit(X), ax), TypeError, "a fitted Autoencoder, got PCA"),
     "labels of two kinds": (lambda ae, ax: plots.latent_scatter(ae, X, [None, 1] * 6, ax), TypeError, "one kind"),
     "a label of NaN": (lambda ae, ax: plots.latent_scatter(ae, X, [np.nan, 1] * 6, ax), ValueError, "got NaN"),
     "labels of unequal length": (
