@@ -104,9 +104,9 @@ FAMILY_TABLE = {
          "grad_h = grad_z if code is None else code.backward(grad_z) * 0.5", STEP),
     ],
     "variational.py": [
-        ("the bound with the β of training", "+ divergences(h)", "+ self.beta * divergences(h)", BOUND),
-        ("the bound at the mean", "z = code.draw(h, rng)", "z = code.forward(h)", BOUND),
-        ("the bound without the divergence", "+ divergences(h)", "+ 0.0", BOUND),
+        ("the bound with the β of training", "losses = divergences(h)", "losses = self.beta * divergences(h)", BOUND),
+        ("the bound at the mean", "np.exp(log_variance / 2) * e\n", "0 * e\n", BOUND),
+        ("the bound without the divergence", "losses = divergences(h)", "losses = 0 * divergences(h)", BOUND),
         ("importance weights without the prior", "(noise**2 - z**2 + log_variance) / 2",
          "(noise**2 + log_variance) / 2", PPCA),
         ("importance weights without q's width", "(noise**2 - z**2 + log_variance) / 2", "(noise**2 - z**2) / 2", PPCA),

@@ -234,7 +234,7 @@ def test_bce_by_row_keeps_its_digits_at_huge_logits():
 def test_no_public_method_of_a_loss_would_take_probabilities_for_logits_row_by_row():
     """BCE cannot tell them apart, so the loss of each row comes from `score_samples`, which takes the data alone."""
     assert {n for n in dir(npae.BCE) if not n.startswith("_")} == {
-        "check_target", "inverse_link", "offset", "value_and_gradient"
+        "check_target", "inverse_link", "offset", "unit", "value_and_gradient"
     }  # fmt: skip
 
 

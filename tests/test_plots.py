@@ -208,7 +208,8 @@ REFUSED = {
     "filters of no fit": (lambda ae, ax: plots.filters(npae.AE(), ax), RuntimeError, "fit"),
     "a unit that is not there": (lambda ae, ax: plots.filters(ae, ax, [99], SHAPE), ValueError, "units below 5"),
     "the unit before the first": (lambda ae, ax: plots.filters(ae, ax, [-1], SHAPE), ValueError, "got -1"),
-    "filters of no network": (lambda ae, ax: plots.filters(npae.PCA(2).fit(X), ax), TypeError, "a fitted Autoencoder, got PCA"),
+    "filters of no network": (
+        lambda ae, ax: plots.filters(npae.PCA(2).fit(X), ax), TypeError, "a fitted Autoencoder, got PCA"),
     "labels of two kinds": (lambda ae, ax: plots.latent_scatter(ae, X, [None, 1] * 6, ax), TypeError, "one kind"),
     "a label of NaN": (lambda ae, ax: plots.latent_scatter(ae, X, [np.nan, 1] * 6, ax), ValueError, "got NaN"),
     "labels of unequal length": (
