@@ -5,7 +5,7 @@ import pytest
 from helpers import QUICK, learned, refuses, table
 
 import npae
-from npae.variational import DRAWS, ROWS_AT_ONCE
+from npae.variational import DRAWS, ROWS_AT_ONCE, noise_of_rows
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -66,13 +66,22 @@ def test_the_score_is_the_bound_in_nats_per_row():
     H = vae.encoder_.forward(X)
     mu, log_variance = H[:, :2], H[:, 2:]
     log_p = np.zeros(10)
-    for e in vae.training_.validation_noise_rng().standard_normal((DRAWS, 2)):
+    for e in noise_of_rows(X, 2):
         logits = vae.decoder_.forward(mu + np.exp(log_variance / 2) * e)
         log_p += (X * logits - np.log1p(np.exp(logits))).sum(axis=1) / DRAWS
     kl = (mu**2 + np.exp(log_variance) - 1 - log_variance).sum(axis=1) / 2
     assert vae.score(X) == pytest.approx((log_p - kl).mean(), rel=1e-12)
     weight = np.arange(10.0)
     assert vae.score(X, sample_weight=weight) == pytest.approx(np.average(log_p - kl, weights=weight), rel=1e-12)
+
+
+def test_each_row_draws_normal_noise_of_its_own():
+    X = np.random.default_rng(0).random((2000, 3))
+    noise = noise_of_rows(X, 2)
+    assert noise.shape == (DRAWS, 2000, 2)
+    assert abs(noise.mean()) < 0.03
+    assert abs(noise.std() - 1) < 0.03
+    np.testing.assert_array_equal(noise_of_rows(X[[5, 9]], 2), noise[:, [5, 9]])
 
 
 def test_the_history_holds_the_loss_with_beta():
