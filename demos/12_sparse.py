@@ -9,7 +9,7 @@ A code of 256 numbers hardly limits what passes. The limit is how many of them a
 Speckle cannot explain an image with few units. With 25 active units they become strokes, with 5 whole digits. PCA has
 the same 25 directions for all images; TopK(25) chooses 25 of 256 for each. All networks see x - mean, as PCA does.
 Run it: about 30 seconds. It prints how active the code is, the squared error per test image and the coherence of
-the filters, and draws `figures/12_sparse.png`. Read beside it: npae/penalties.py, npae/codes.py, demos/11_filters.py.
+the filters, and draws `figures/12_sparse.png`. Read beside it: npae/penalties.py, npae/codes.py, demos/17_filters.py.
 Now try it without `- ...mean(axis=0)`: coherence 0.20 (L1) and 0.35 (TopK(25)). Over half of L1's units stay inactive.
 Now try npae.L1(0.2): 9 % of the numbers are not 0, the squared error is 11.3, the coherence 0.31.
 """
@@ -24,7 +24,7 @@ import npae
 from npae import plots
 
 sys.path.append(str(Path(__file__).parent))
-filters = importlib.import_module("11_filters")  # a name that `import` does not allow
+filters = importlib.import_module("17_filters")  # a name that `import` does not allow
 FIGURE = Path(__file__).parent / "figures" / "12_sparse.png"
 RHO, SIZES = 0.05, (5, 10, 25, 50, 100)
 BELOW, NONZERO, ACTIVITY, COHERENCE = 0.40, 0.25, 0.10, 1.5  # the bars, in the order in which they are printed

@@ -61,10 +61,11 @@ class TopK(Layer):
         x = as_input(x, "TopK")
         if x.shape[1] < self.k:
             raise ValueError(f"TopK expected at least k = {self.k} columns, got {x.shape[1]}: choose a smaller k.")
-        order = np.argsort(-x.real, axis=1, kind="stable")[:, : self.k]
-        self._kept = kept = np.zeros(x.shape, x.dtype)
-        np.put_along_axis(kept, order, 1, axis=1)
-        return np.where(kept, x, 0)
+        smallest = np.partition(x.real, -self.k, axis=1)[:, [-self.k]]  # of those that stay
+        above, equal = x.real > smallest, x.real == smallest
+        left = self.k - above.sum(axis=1, keepdims=True)
+        self._kept = (above | (equal & (equal.cumsum(axis=1) <= left))).astype(x.dtype)
+        return multiply(x, self._kept)
 
     def backward(self, grad_y: Array) -> Array:
         """grad_x = grad_y where x was kept, else 0."""

@@ -39,7 +39,7 @@ FAMILY_TABLE = {
          "test_the_decoder_of_a_tied_autoencoder_is_the_encoder_transposed_before_and_after_training"),
     ],
     "codes.py": [
-        ("the k smallest", "np.argsort(-x.real, axis=1", "np.argsort(x.real, axis=1",
+        ("the k smallest", "above, equal = x.real > smallest,", "above, equal = x.real < smallest,",
          "test_top_k_keeps_the_k_largest_numbers_of_each_row_and_their_places"),
         ("a gradient for numbers that were not kept", "        return multiply(grad_y, kept)",
          "        return grad_y", "test_top_k"),
