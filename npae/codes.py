@@ -65,7 +65,7 @@ class TopK(Layer):
         above, equal = x.real > smallest, x.real == smallest
         left = self.k - above.sum(axis=1, keepdims=True)
         self._kept = (above | (equal & (equal.cumsum(axis=1) <= left))).astype(x.dtype)
-        return multiply(x, self._kept)
+        return np.where(self._kept, x, 0)
 
     def backward(self, grad_y: Array) -> Array:
         """grad_x = grad_y where x was kept, else 0."""
