@@ -8,7 +8,7 @@ the same noise on every backend, in every dtype and for any number of threads.
 
 Source: Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010, "Stacked denoising autoencoders", section 3.3.
 
-Next: `training.py`, where x_noisy enters the network.
+Next: `tied.py`, a decoder that shares the encoder's weights.
 """
 
 from __future__ import annotations

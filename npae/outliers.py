@@ -58,7 +58,7 @@ class OutlierDetector(Base):
 
     Parameters
     ----------
-    model : AE, DAE, PCA or None
+    model : AE, DAE, VAE, PCA or None
         An unfitted model; copies of it are fitted, each with another seed. None is `table_model(d)`, a denoising
         autoencoder.
     contamination : float

@@ -9,8 +9,8 @@ A code as wide as the data, or wider, could copy x and learn nothing. A penalty 
     Contractive    z changes little as x does                  the contractive autoencoder (Rifai et al., 2011)
     GaussianKL     q(z|x) stays close to N(0, I)               the variational autoencoder (Kingma and Welling, 2014)
 
-A penalty is used like a loss: one call computes the value and its gradient by z under one normaliser. The value is a
-mean over rows, so it does not grow with the batch. Ω may also depend on f in other ways than through z, as the
+A penalty is used like a loss: one call computes the value and its gradient by z under one normaliser. The value
+does not grow with the batch. Ω may also depend on f in other ways than through z, as the
 contractive penalty does. It leaves that part of the gradient as `pending` at the parameters of f, whose backward pass
 adds it.
 
@@ -76,7 +76,7 @@ class Penalty:
         raise NotImplementedError
 
 
-def _columns(weight: Array | None, N: int) -> Any:
+def _shares(weight: Array | None, N: int) -> Any:
     """w_n / N as a column (N, 1): the share of each row in a mean over rows."""
     return 1 / N if weight is None else weight[:, None] / N
 
@@ -86,7 +86,7 @@ class L1(Penalty):
     """Ω = λ mean |z|,  dΩ/dz = λ sign(z) / (N k): many numbers of a code become small, few stay large.
 
     λ is `weight`, relative to a loss that is a mean as well. The decoder could undo the penalty by a large W behind a
-    small z, so give its weights a bound or watch them.
+    small z, so tie its weights to the encoder's, `AE(tied=True)`.
 
     Source: Olshausen and Field, 1996, "Emergence of simple-cell receptive field properties by learning a sparse code".
 
@@ -110,7 +110,7 @@ class L1(Penalty):
     def value_and_gradient(
         self, z: Array, f: Layer | None = None, x: Array | None = None, weight: Array | None = None
     ) -> tuple[Array, Array]:
-        share = self.weight / z.shape[1] * _columns(weight, len(z))
+        share = self.weight / z.shape[1] * _shares(weight, len(z))
         grad = (share * np.sign(z)).astype(z.dtype)
         return np.sum(share * abs(z), dtype=np.promote_types(z.dtype, np.float64)), grad
 
@@ -162,7 +162,7 @@ class KLSparsity(Penalty):
                 f"KLSparsity expected codes in [0, 1], got some from {z.real.min():g} to {z.real.max():g}: "
                 'let the code be a sigmoid\'s output, AE(code="sigmoid", ...).'
             )
-        share, rho = _columns(weight, len(z)), self.rho
+        share, rho = _shares(weight, len(z)), self.rho
         active = np.sum(share * z, axis=0, dtype=np.promote_types(z.dtype, np.float64))
         active = np.where(active.real < 1e-6, 1e-6, np.where(active.real > 1 - 1e-6, 1 - 1e-6, active))
         kl = rho * np.log(rho / active) + (1 - rho) * np.log((1 - rho) / (1 - active))
@@ -190,7 +190,7 @@ class Contractive(Penalty):
     contract by their weights alone).
 
     Source: Rifai, Vincent, Muller, Glorot and Bengio, 2011, "Contractive auto-encoders: explicit invariance during
-    feature extraction", equations 5 and 9.
+    feature extraction".
 
     Raises
     ------
@@ -218,7 +218,7 @@ class Contractive(Penalty):
         if x is None:
             raise ValueError("Contractive expected the input x, got None: call it as penalty(f.forward(x), f, x).")
         stages = _stages(f)
-        share = np.asarray(self.weight * _columns(weight, len(x)), z.dtype)
+        share = np.asarray(self.weight * _shares(weight, len(x)), z.dtype)
         inputs, slopes, bends = [x], [], []  # of each layer: its x, s' and s''
         for layer, s in stages:
             y = s.forward(layer.forward(inputs[-1]))
@@ -298,7 +298,7 @@ def divergences(h: Array) -> Array:
 @kernel
 def gaussian_kl(h: Array, beta: float, weight: Array | None = None) -> tuple[Array, Array]:
     k = h.shape[1] // 2
-    share = beta * _columns(weight, len(h))
+    share = beta * _shares(weight, len(h))
     grad = np.hstack([share * h[:, :k], share * (np.exp(h[:, k:]) - 1) / 2])
     return np.sum(share * divergences(h)[:, None]), grad.astype(h.dtype, copy=False)
 

@@ -101,14 +101,15 @@ class TiedDense(Layer):
 def tie(encoder: Layer, decoder: Layer) -> None:
     """Tie each `TiedDense` of the decoder to the encoder's `Dense` that it mirrors: the first one to the last.
 
-    Raises ValueError if the two halves do not mirror each other.
+    Those that have a source keep it. Raises ValueError if the two halves do not mirror each other.
     """
     tied: list[Any] = [layer for layer in all_layers(decoder) if isinstance(layer, TiedDense)]
     sources = [layer for layer in all_layers(encoder) if isinstance(layer, Dense)]
-    if tied and len(tied) != len(sources):
+    if any(layer.source is None for layer in tied) and len(tied) != len(sources):
         raise ValueError(
             f"tie expected a TiedDense for each of the encoder's {len(sources)} Dense layers, got {len(tied)}: "
             "let the decoder mirror the encoder."
         )
     for layer, source in zip(tied, reversed(sources), strict=False):
-        layer.tie(source)
+        if layer.source is None:
+            layer.tie(source)

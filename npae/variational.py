@@ -60,8 +60,8 @@ class VAE(Autoencoder):
         p(x|z): "mse" is `Gaussian()` for real-valued data, "bce" is `Bernoulli()` for data in [0, 1].
     beta : float >= 0
         β. 1 is the bound; more makes codes independent and poor, less makes reconstructions sharp and samples poor.
-    hidden, latent_dim, activation, output, optimizer, epochs, batch_size, patience, encoder, decoder, dtype, \
-random_state, verbose
+    hidden, latent_dim, activation, output, optimizer, epochs, batch_size, patience, validation_fraction, encoder, \
+decoder, dtype, random_state, verbose
         As for `AE`. An `encoder` of your own gives 2 · latent_dim numbers: μ, then log σ².
 
     Attributes

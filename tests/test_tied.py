@@ -43,6 +43,18 @@ def test_a_copy_of_a_tied_network_is_tied_to_the_copy():
     assert not decoder.forward(np.ones((1, 3))).any()
 
 
+def test_own_networks_are_tied_by_the_fit_unless_they_are_already():
+    encoder = npae.Sequential(npae.Dense(6, 3, rng=0), npae.Tanh(), npae.Dense(3, 3, rng=1))
+    decoder = npae.Sequential(npae.TiedDense(3, 3), npae.TiedDense(3, 6))
+    ae = npae.AE(encoder=encoder, decoder=decoder, epochs=1).fit(table())
+    assert [g.W is f.W for g, f in zip(ae.decoder_.layers, ae.encoder_.layers[::-2], strict=True)] == [True, True]
+    assert decoder.layers[0].source is None  # fit works on copies
+    decoder.layers[0].tie(npae.Dense(3, 3, rng=2))
+    kept = decoder.layers[0].source
+    tie(encoder, decoder)
+    assert decoder.layers[0].source is kept
+
+
 def test_a_linear_tied_autoencoder_reaches_the_subspace_of_pca():
     X = table() - table().mean(axis=0)
     adam = npae.Adam(npae.Cosine(0.05))

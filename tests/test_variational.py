@@ -26,7 +26,7 @@ def trained(digits):
 
 
 def test_a_linear_vae_reaches_the_likelihood_of_probabilistic_pca_and_not_more():
-    """Tipping and Bishop, 1999, equation 9: no linear model with Gaussian noise can be more likely."""
+    """Tipping and Bishop, 1999: no linear model with Gaussian noise can be more likely."""
     rng, d, k = np.random.default_rng(0), 6, 2
     X = rng.normal(size=(2000, k)) @ rng.normal(size=(k, d)) + 0.5 * rng.normal(size=(2000, d)) + rng.normal(size=d)
     variances = np.linalg.eigvalsh(np.cov(X.T, bias=True))[::-1]

@@ -87,13 +87,12 @@ def build_autoencoder(
     decoder = half(widths[::-1], mirrored if tied else new)
     if not isinstance(output, Identity):
         decoder.append(copy.deepcopy(output))
-    network = _joined(Sequential(*encoder), code, Sequential(*decoder))
-    tie(network.layers[0], network.layers[-1])
-    return network
+    return _joined(Sequential(*encoder), code, Sequential(*decoder))
 
 
 def _joined(encoder: Sequential, code: Layer, decoder: Sequential) -> Sequential:
-    """Encoder and decoder in one network. A stochastic code stands between them, any other ends the encoder."""
+    """Encoder and decoder in one network, tied. A stochastic code stands between them, any other ends the encoder."""
+    tie(encoder, decoder)
     if isinstance(code, StochasticLayer):
         return Sequential(encoder, code, decoder)
     return Sequential(encoder if isinstance(code, Identity) else Sequential(*encoder.layers, code), decoder)

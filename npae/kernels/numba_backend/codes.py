@@ -21,6 +21,7 @@ from npae.kernels.numba_backend.compile import (
 )
 from npae.kernels.numba_backend.elementwise import BLOCK, block_count
 from npae.kernels.numba_backend.exponential import exp_of_minus
+from npae.kernels.numba_backend.losses import mean_of_sums
 from npae.kernels.numba_backend.noise import CYCLES, check_key, normals_block
 from npae.kernels.numba_backend.parallel import parallel_for
 from npae.kernels.numba_backend.recording import run
@@ -99,19 +100,11 @@ def _kl_task(k: int, beta: float, h: Array, weight: Array, grad: Array, sums: Ar
     sums[task] = total
 
 
-@inner
-def _total(sums: Array, value: Array, task: int) -> None:
-    total = 0.0
-    for i in range(sums.size):
-        total += sums[i]
-    value[()] = total
-
-
 @CompiledLoop(integer, double, vector, vector, vector_out, doubles, double_out)
 def kl_loop(context: int, k: int, beta: float, h: Array, weight: Array, grad: Array, sums: Array, value: Array) -> None:
     """The weighted mean over rows of β KL(N(μ, σ²) ‖ N(0, I)), and its gradient by h; no weights are an empty array."""
     parallel_for(context, sums.size, EXPONENTIALS, _kl_task, (k, beta, h, weight, grad, sums))
-    parallel_for(context, 1, 0, _total, (sums, value))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, 1, value))
 
 
 def _size_of_code(h: Array, *arrays: Array) -> int:

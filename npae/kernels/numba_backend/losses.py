@@ -34,7 +34,7 @@ LANES = BLOCK // 64  # partial sums of a block of cross-entropies
 
 
 @inner
-def _mean(sums: Array, size: int, value: Array, task: int) -> None:
+def mean_of_sums(sums: Array, size: int, value: Array, task: int) -> None:
     total = 0.0
     for i in range(sums.size):
         total += sums[i]
@@ -65,7 +65,7 @@ def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block
 @CompiledLoop(vector, vector, vector_out, doubles, double_out)
 def mse_loop(context: int, prediction: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
     parallel_for(context, sums.size, LIGHT, _mse_block, (prediction, target, grad, sums))
-    parallel_for(context, 1, 0, _mean, (sums, prediction.size, value))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, prediction.size, value))
 
 
 @inner
@@ -84,7 +84,7 @@ def weighted_mse_loop(
 ) -> None:
     """The number of weights is the number of rows."""
     parallel_for(context, sums.size, LIGHT, _mse_rows, (prediction, target, weight, grad, sums))
-    parallel_for(context, 1, 0, _mean, (sums, prediction.size, value))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, prediction.size, value))
 
 
 @twin
@@ -173,7 +173,7 @@ def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: in
 @CompiledLoop(vector, vector, vector_out, doubles, double_out)
 def bce_loop(context: int, logits: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
     parallel_for(context, sums.size, CROSS_ENTROPY, _bce_block, (logits, target, grad, sums))
-    parallel_for(context, 1, 0, _mean, (sums, logits.size, value))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, logits.size, value))
 
 
 @inner
@@ -194,7 +194,7 @@ def weighted_bce_loop(
 ) -> None:
     """The number of weights is the number of rows."""
     parallel_for(context, sums.size, CROSS_ENTROPY, _bce_rows, (logits, target, weight, grad, sums))
-    parallel_for(context, 1, 0, _mean, (sums, logits.size, value))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, logits.size, value))
 
 
 @twin
