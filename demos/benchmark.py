@@ -12,6 +12,7 @@ median over the rounds of each round's median epoch.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -31,23 +32,24 @@ from npae import plots
 FIGURE = Path(__file__).parent / "figures" / "benchmark.png"
 EPOCHS = 6  # in a measurement, with the first
 DEEP = (784, 128, 64, 32, 64, 128, 784)
-WORKLOADS = {  # widths, rows in a batch, standard deviation of the noise that is drawn for each batch
-    "simple": ((784, 32, 784), 256, 0.0),
-    "deep": (DEEP, 256, 0.0),
-    "small-batch": ((784, 32, 784), 32, 0.0),
-    "denoise": (DEEP, 256, 0.5),
-    "wide": ((784, 1000, 500, 250, 30, 250, 500, 1000, 784), 256, 0.0),
+WORKLOADS = {  # widths, rows in a batch, standard deviation of the noise drawn for each batch, whether a VAE
+    "simple": ((784, 32, 784), 256, 0.0, False),
+    "deep": (DEEP, 256, 0.0, False),
+    "small-batch": ((784, 32, 784), 32, 0.0, False),
+    "denoise": (DEEP, 256, 0.5, False),
+    "wide": ((784, 1000, 500, 250, 30, 250, 500, 1000, 784), 256, 0.0, False),
+    "vae": ((784, 400, 20, 400, 784), 128, 0.0, True),
 }
 
-# A library is a function (X, widths, batch, noise) -> (train, reconstruct). `train(epochs)` returns the seconds of
-# each epoch. `reconstruct()` sends all rows of X through the network; it is None where that is not measured.
+# A library is a function (X, widths, batch, noise, vae) -> (train, reconstruct). `train(epochs)` returns the seconds
+# of each epoch. `reconstruct()` sends all rows of X through the network; it is None where that is not measured.
 
 
 def label(workload):
     """Network and batch, as "784-32-784, 256"; a network of more than seven widths is named by its encoder."""
-    widths, batch, noise = WORKLOADS[workload]
+    widths, batch, noise, vae = WORKLOADS[workload]
     shown = widths if len(widths) <= 7 else (*widths[: len(widths) // 2 + 1], "...")
-    return "-".join(map(str, shown)) + f", {batch}" + ", noise" * bool(noise)
+    return "-".join(map(str, shown)) + f", {batch}" + ", noise" * bool(noise) + ", VAE" * vae
 
 
 def clocked(action, times):
@@ -65,17 +67,17 @@ def batches(X, size, noise, rng):
         yield (y + noise * rng.standard_normal(y.shape, np.float32)).clip(0, 1) if noise else y, y
 
 
-def with_npae(X, widths, batch, noise):
+def with_npae(X, widths, batch, noise, vae):
     half = len(widths) // 2
     own = {"corruption": npae.GaussianNoise(noise, clip=(0, 1))} if noise else {}
-    ae = (npae.DAE if noise else npae.AE)(
+    ae = (npae.VAE if vae else npae.DAE if noise else npae.AE)(
         hidden=widths[1:half], latent_dim=widths[half], loss="bce", epochs=0, batch_size=batch,
         verbose=False, random_state=0, **own,
     ).fit(X)  # fmt: skip
     return lambda epochs: ae.set_params(epochs=epochs).fit(X).history_.seconds, lambda: ae.reconstruct(X)
 
 
-def with_numpy(X, widths, batch, noise):
+def with_numpy(X, widths, batch, noise, vae):
     rng, t = np.random.default_rng(0), 0
     Ws = [rng.normal(0, np.sqrt(2 / n_in), (n_in, n_out)).astype(X.dtype) for n_in, n_out in pairwise(widths)]
     bs = [np.zeros(n, X.dtype) for n in widths[1:]]
@@ -109,33 +111,49 @@ def with_numpy(X, widths, batch, noise):
     return train, lambda: 1 / (1 + np.exp(-forward(X)[1]))
 
 
-def with_torch(X, widths, batch, noise, compiled=False):
+def with_torch(X, widths, batch, noise, vae, compiled=False):
     import torch
 
-    X = torch.from_numpy(X)
+    X, bce, half = torch.from_numpy(X), torch.nn.functional.binary_cross_entropy_with_logits, len(widths) // 2
     layers = [layer for n in pairwise(widths) for layer in (torch.nn.Linear(*n), torch.nn.ReLU())]
-    network, bce = torch.nn.Sequential(*layers[:-1]), torch.nn.BCEWithLogitsLoss()
+    if vae:
+        layers[2 * half - 2 : 2 * half] = torch.nn.Linear(widths[half - 1], 2 * widths[half]), torch.nn.Identity()
+    network = torch.nn.Sequential(*layers[:-1])
+    encoder, decoder = network[: 2 * half], network[2 * half :]
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    forward = torch.compile(network, dynamic=False) if compiled else network
+
+    def mean_loss(x, y):
+        return bce(network(x), y)
+
+    def bound(x, y):
+        mu, log_variance = encoder(x).chunk(2, dim=1)
+        z = mu + torch.exp(log_variance / 2) * torch.randn_like(mu)
+        kl = (mu * mu + log_variance.exp() - 1 - log_variance).sum() / 2
+        return (bce(decoder(z), y, reduction="sum") + kl) / len(y)
+
+    loss = bound if vae else mean_loss
+    loss = torch.compile(loss, dynamic=False) if compiled else loss
 
     def epoch():
         for rows in torch.randperm(len(X)).split(batch):
             y = X[rows]
             x = (y + noise * torch.randn_like(y)).clamp_(0, 1) if noise else y
             adam.zero_grad()
-            bce(forward(x), y).backward()
+            loss(x, y).backward()
             adam.step()
 
-    return partial(clocked, epoch), torch.inference_mode()(lambda: forward(X).sigmoid())
+    return partial(clocked, epoch), torch.inference_mode()(lambda: network(X).sigmoid())
 
 
-def with_jax(X, widths, batch, noise):
+def with_jax(X, widths, batch, noise, vae):
     import jax
     import optax
 
     adam, glorot, rng = optax.adam(1e-3), jax.nn.initializers.glorot_uniform(), np.random.default_rng(0)
     X, (key, *keys) = jax.numpy.asarray(X), jax.random.split(jax.random.key(0), len(widths))
-    network = [(glorot(k, shape), jax.numpy.zeros(shape[1])) for k, shape in zip(keys, pairwise(widths), strict=True)]
+    half = len(widths) // 2
+    shapes = [(n, 2 * m if vae and i == half - 1 else m) for i, (n, m) in enumerate(pairwise(widths))]
+    network = [(glorot(k, shape), jax.numpy.zeros(shape[1])) for k, shape in zip(keys, shapes, strict=True)]
     state, whole = (network, adam.init(network)), len(X) // batch * batch
 
     def forward(network, x):
@@ -143,8 +161,16 @@ def with_jax(X, widths, batch, noise):
             x = jax.nn.relu(x @ W + b)
         return x @ network[-1][0] + network[-1][1]
 
-    def bce(network, x, y):
+    def mean_loss(network, x, y, key):
         return optax.sigmoid_binary_cross_entropy(forward(network, x), y).mean()
+
+    def bound(network, x, y, key):
+        mu, log_variance = jax.numpy.split(forward(network[:half], x), 2, axis=1)
+        z = mu + jax.numpy.exp(log_variance / 2) * jax.random.normal(key, mu.shape)
+        kl = (mu * mu + jax.numpy.exp(log_variance) - 1 - log_variance).sum() / 2
+        return (optax.sigmoid_binary_cross_entropy(forward(network[half:], z), y).sum() + kl) / len(y)
+
+    gradient = jax.grad(bound if vae else mean_loss)
 
     @jax.jit
     def train(state, X, order, key):
@@ -152,7 +178,7 @@ def with_jax(X, widths, batch, noise):
             (network, moments), (rows, key) = state, rows_and_key
             y = X[rows]
             x = (y + noise * jax.random.normal(key, y.shape)).clip(0, 1) if noise else y
-            grads = jax.grad(bce)(network, x, y)  # the loss is not used, so the compiler leaves it out
+            grads = gradient(network, x, y, key)  # the loss is not used, so the compiler leaves it out
             updates, moments = adam.update(grads, moments)
             return (optax.apply_updates(network, updates), moments), None
 
@@ -169,7 +195,7 @@ def with_jax(X, widths, batch, noise):
     return partial(clocked, epoch), lambda: predict(state[0], X).block_until_ready()
 
 
-def with_sklearn(X, widths, batch, noise):
+def with_sklearn(X, widths, batch, noise, vae):
     from sklearn.neural_network import MLPRegressor
 
     warnings.simplefilter("ignore")  # MLPRegressor warns that the last batch is smaller
@@ -190,6 +216,7 @@ LIBRARIES = {  # function, the modules it needs, colour (Okabe and Ito)
     "jax": (with_jax, ("jax", "optax"), "#009E73"),
     "scikit-learn": (with_sklearn, ("sklearn",), "#CC79A7"),
 }
+NO_VAE = "NumPy", "scikit-learn"
 
 
 def measure(library, workload, full):
@@ -229,7 +256,9 @@ def draw(path, title, workloads, seconds):
     for i, (ax, workload) in enumerate(zip(fig.subplots(1, len(workloads), squeeze=False)[0], workloads, strict=True)):
         for place, (library, column) in enumerate(seconds.items()):
             bar = ax.bar(place, column[i], 0.9, color=LIBRARIES[library][-1])
-            ax.bar_label(bar, [f"{column[i]:.2f}" if column[i] >= 0.1 else f"{column[i]:.3f}"], fontsize=8, padding=2)
+            if not math.isnan(column[i]):
+                text = f"{column[i]:.2f}" if column[i] >= 0.1 else f"{column[i]:.3f}"
+                ax.bar_label(bar, [text], fontsize=8, padding=2)
         plots.style_axes(ax).set_xlabel(label(workload).replace(", ", "\nbatches of ", 1), fontsize=8)
         ax.spines["left"].set_visible(False)
         ax.set(xticks=[], yticks=[])
@@ -260,23 +289,29 @@ def main(argv=None):
             print(f"{library}: left out, not installed: {', '.join(missing)}")
             libraries.remove(library)
     columns = dict.fromkeys(args.workloads or WORKLOADS, libraries)
+    columns |= {workload: [n for n in libraries if n not in NO_VAE] for workload in columns if WORKLOADS[workload][3]}
     columns["inference"] = [n for n in libraries if n not in ("torch.compile", "scikit-learn")]
     results = in_turns(columns, args.rounds, args.full)
 
     inference = results.pop("inference")
-    seconds = {library: [float(row[library][0]) for row in results.values()] for library in libraries}
-    peers = [min((seconds[n][i], n) for n in libraries if n != "npae") for i in range(len(results))]
+    seconds = {n: [float(row[n][0]) if n in row else math.nan for row in results.values()] for n in libraries}
+    peers = [min(((row[n][0], n) for n in row if n != "npae"), default=(math.nan, "none")) for row in results.values()]
     ratios = [peer / own for (peer, _), own in zip(peers, seconds["npae"], strict=True)]
     what, cores = f"{60_000 if args.full else 10_000:,} digits", os.cpu_count()
     table(
         f"seconds per training epoch of {what} (less is better); rounds: {args.rounds}",
         ["", *libraries, "fastest peer", "peer / npae"],
         *(
-            [label(workload), *(f"{seconds[n][i]:.3f}" for n in libraries), peers[i][1], f"{ratios[i]:.2f}"]
-            for i, workload in enumerate(results)
+            [
+                label(workload),
+                *(f"{seconds[n][i]:.3f}" if n in row else "-" for n in libraries),
+                peers[i][1],
+                f"{ratios[i]:.2f}",
+            ]
+            for i, (workload, row) in enumerate(results.items())
         ),
     )
-    if "scikit-learn" in libraries:
+    if any("scikit-learn" in row for row in results.values()):
         print("  scikit-learn minimises the squared error, the only loss it has; the others binary cross-entropy.")
     table(
         f"reconstruction by {label('simple').split(',')[0]} (less is better)",
@@ -288,7 +323,7 @@ def main(argv=None):
     versions = [f"{name} {version(name)}" for name, module in packages.items() if find_spec(module)]
     print(f"\n{cores} cores, npae {npae.__version__} ({npae.backend_name()} backend), {', '.join(versions)}")
 
-    low, high = (f"{ratio:.2g}" for ratio in (min(ratios), max(ratios)))
+    low, high = (f"{ratio:.2g}" for ratio in (np.nanmin(ratios), np.nanmax(ratios)))
     times = low if low == high else f"{low} to {high}"
     title = (
         f"seconds for an epoch of {what} on {cores} cores, less is better\n"

@@ -206,7 +206,7 @@ class GaussianCode(StochasticLayer):
     def draw(self, h: Array, rng: np.random.Generator) -> Array:
         """z = μ + σ ε."""
         self._x = h = as_input(h, "GaussianCode", width=self.n_in)
-        key = recomputed(lambda: rng.integers(2**64, size=1, dtype=np.uint64))
+        key = recomputed(lambda: [rng.integers(2**64, dtype=np.uint64)])
         z, self._noise = gaussian_code(h, key)
         return z
 

@@ -78,7 +78,7 @@ class KeyedNoise:
         """
         caller = type(self).__name__
         numbers, generator = as_numbers(x, caller, "x"), as_generator(rng, caller)
-        key = recomputed(lambda: generator.integers(2**64, size=1, dtype=np.uint64))
+        key = recomputed(lambda: [generator.integers(2**64, dtype=np.uint64)])
         return self.apply(numbers.astype(np.result_type(numbers, np.float32), copy=False), key)
 
     def apply(self, x: Array, key: Key) -> Array:

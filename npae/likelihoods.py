@@ -18,17 +18,9 @@ from functools import lru_cache
 import numpy as np
 
 from npae.estimator.arguments import as_real
-from npae.kernels import kernel
 from npae.kernels.arrays import Array
 from npae.layers import add
-from npae.losses import BCE, MSE
-
-
-@kernel
-def scaled(a: Array, factor: float) -> Array:
-    """c = factor · a."""
-    c: Array = a * a.dtype.type(factor)
-    return c
+from npae.losses import BCE, MSE, bce, mse
 
 
 @dataclass(frozen=True)
@@ -47,8 +39,7 @@ class Bernoulli(BCE):
     unit = "in nats per row"
 
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        value, grad = super().value_and_gradient(prediction, target, weight)
-        return scaled(value, target.shape[1]), scaled(grad, target.shape[1])
+        return bce(prediction, target, weight, scale=target.shape[1])
 
     def _by_row(self, output: Array, target: Array) -> Array:
         rows: Array = target.shape[1] * super()._by_row(output, target)
@@ -89,9 +80,8 @@ class Gaussian(MSE):
 
     def value_and_gradient(self, prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
         std, d = self._std(), target.shape[1]
-        value, grad = super().value_and_gradient(prediction, target, weight)
-        factor = d / (2 * std * std)
-        return add(scaled(value, factor), _constant(d, std)), scaled(grad, factor)
+        value, grad = mse(prediction, target, weight, scale=d / (2 * std * std))
+        return add(value, _constant(d, std)), grad
 
     def _by_row(self, output: Array, target: Array) -> Array:
         std, d = self._std(), target.shape[1]

@@ -112,17 +112,17 @@ def _weighted_by_row(value_and_gradient: Callable[..., tuple[Array, Array]]) -> 
     return weighted
 
 
-def _weighted_mean(cost: Array, grad: Array, weight: Array | None) -> tuple[Array, Array]:
-    """(mean_ij w_i cost_ij in float64, w_i grad_ij); without weights w_i = 1."""
+def _weighted_mean(cost: Array, slope: Array, weight: Array | None, scale: float) -> tuple[Array, Array]:
+    """(scale mean_ij w_i cost_ij in float64, its gradient scale w_i slope_ij / (N d)); without weights w_i = 1."""
     if weight is not None:
-        cost, grad = cost * weight[:, None], grad * weight[:, None]
-    return np.asarray(cost.mean(dtype=np.promote_types(cost.dtype, np.float64))), grad
+        cost, slope = cost * weight[:, None], slope * weight[:, None]
+    return np.asarray(scale * cost.mean(dtype=np.promote_types(cost.dtype, np.float64))), slope * (scale / slope.size)
 
 
 @kernel
-def mse(prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+def mse(prediction: Array, target: Array, weight: Array | None = None, scale: float = 1.0) -> tuple[Array, Array]:
     error = prediction - target
-    return _weighted_mean(error * error, error * (2 / error.size), weight)
+    return _weighted_mean(error * error, 2 * error, weight, scale)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class MSE(Loss):
 
 
 @kernel
-def bce(logits: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
+def bce(logits: Array, target: Array, weight: Array | None = None, scale: float = 1.0) -> tuple[Array, Array]:
     """With e = exp(-|z|): log(1 + exp(z)) - x z = |z| · (1 - x if z > 0 else x) + log(1 + e).
 
     No term is negative, so nothing cancels; e <= 1, so nothing overflows.
@@ -157,7 +157,7 @@ def bce(logits: Array, target: Array, weight: Array | None = None) -> tuple[Arra
     e = np.exp(-magnitude)
     cost = magnitude * np.where(positive, 1 - target, target) + np.log1p(e)
     p = np.where(positive, 1, e) / (1 + e)
-    return _weighted_mean(cost, (p - target) / target.size, weight)
+    return _weighted_mean(cost, p - target, weight, scale)
 
 
 @dataclass(frozen=True)

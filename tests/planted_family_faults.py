@@ -22,9 +22,9 @@ FAMILY_TABLE = {
          CONTRACTIVE),
     ],
     "likelihoods.py": [
-        ("Bernoulli's value as a mean of elements", "return scaled(value, target.shape[1]), ", "return value, ",
+        ("Bernoulli's value as a mean of elements", "scale=target.shape[1])", "scale=1)",
          "test_bernoulli_is_the_probability_of_each_row_under_independent_elements"),
-        ("a Gaussian without its 2", "factor = d / (2 * std * std)", "factor = d / (std * std)",
+        ("a Gaussian without its 2", "scale=d / (2 * std * std)", "scale=d / (std * std)",
          "test_gaussian_is_the_density_of_each_row"),
         ("a Gaussian without its constant", "d * math.log(std * math.sqrt(2 * math.pi))", "0.0",
          "test_gaussian_is_the_density_of_each_row"),

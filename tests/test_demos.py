@@ -154,7 +154,7 @@ def test_the_benchmark_names_workloads_by_their_network(figures):
     benchmark = load(FOLDER / "benchmark.py")
     names = [benchmark.label(workload) for workload in benchmark.WORKLOADS]
     assert len(set(names)) == len(names)
-    for name, (widths, batch, _) in zip(names, benchmark.WORKLOADS.values(), strict=True):
+    for name, (widths, batch, *_) in zip(names, benchmark.WORKLOADS.values(), strict=True):
         assert name.startswith("-".join(map(str, widths[: len(widths) // 2 + 1])))
         assert f", {batch}" in name
     seconds = {"npae": [1.0, 0.02], "NumPy": [2.0, 0.03]}

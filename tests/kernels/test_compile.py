@@ -48,7 +48,7 @@ ARGUMENTS = {
     "tanh_backward": (x, y), "mse": (x, y, weight), "bce": (x, y, weight),
     "ssim_map": (x, y, v, m * m, x * y, 0.1, 0.1), "gaussian_noise": (x, key, 0.5, 0, 1),
     "masking_noise": (x, key, 0.5), "salt_and_pepper": (x, key, 0.5, 0, 1),
-    "adam": (x, y, m, v, adam), "sgd": (x, y, m, sgd), "add": (x, y), "multiply": (x, y), "scaled": (x, 0.3),
+    "adam": (x, y, m, v, adam), "sgd": (x, y, m, sgd), "add": (x, y), "multiply": (x, y),
     "gaussian_code": (x, key), "gaussian_code_backward": (x[:, :45], x, y[:, 45:]), "gaussian_kl": (x, 0.7, weight),
 }
 assert set(ARGUMENTS) == set(TWINS)

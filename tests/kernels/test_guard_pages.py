@@ -88,7 +88,7 @@ for dtype in (np.float32, np.float64):
             TWINS["gaussian_noise"](x, key, 0.5, 0.0, 1.0)
             TWINS["masking_noise"](x, key, 0.5)
             TWINS["salt_and_pepper"](x, key, 0.5, 0.0, 1.0)
-            TWINS["add"](x, t), TWINS["add"](x, t, m), TWINS["multiply"](x, t), TWINS["scaled"](x, 0.3)
+            TWINS["add"](x, t), TWINS["add"](x, t, m), TWINS["multiply"](x, t)
         for n, k in ((1, 1), (1, 5000), (3, 1024), (300, 7), *(tuple(rng.integers(1, 90, 2)) for _ in range(6))):
             h, g, w = (filled(rng, shape, dtype, end) for shape in ((n, 2 * k), (n, k), (n,)))
             z, noise = TWINS["gaussian_code"](h, key)

@@ -53,11 +53,11 @@ class Case(NamedTuple):
     scales: dict[int, float] = {}  # noqa: RUF012
 
 
-def loss(d, weighted, size=20):
+def loss(d, weighted, size=20, times=1.0):
     d = d._replace(shape=tuple(max(1, n) for n in d.shape))  # there is no mean of nothing
     weight = d.uniform(d.shape[:1]) * d.rng.integers(0, 2, d.shape[0]).astype(d.dtype)
-    arguments = [d.normal(size), d.uniform(), *([weight] if weighted else [])]
-    return Case(arguments, scale=10 / np.prod(d.shape))  # of the gradient of a mean
+    arguments = [d.normal(size), d.uniform(), weight if weighted else None, times]
+    return Case(arguments, scale=10 * times / np.prod(d.shape))  # of the gradient of a mean
 
 
 def certain(case):
@@ -109,7 +109,6 @@ CASES = {
     "add": lambda d: Case([d.normal(), d.normal()], scale=2),
     "add in place": lambda d: (lambda a: Case([a, d.normal(), a], scale=2))(d.in_place()),
     "multiply": lambda d: Case([d.normal(), d.normal()]),
-    "scaled": lambda d: Case([d.normal(), 2.5]),
     "gaussian_code": lambda d: gaussian(d, KEY),
     "gaussian_code_backward": lambda d: gaussian(d, "backward"),
     "gaussian_kl": lambda d: gaussian(d._replace(shape=(max(1, d.shape[0]), d.shape[1])), 0.7, scale=100),
@@ -147,6 +146,10 @@ CASES = {
     "bce near even odds": lambda d: loss(d, weighted=False, size=0.01),  # its product of 1 + e is the largest
     "bce of certain elements": lambda d: certain(loss(d, weighted=False)),
     "bce of weighted rows": lambda d: loss(d, weighted=True),
+    "mse of whole rows": lambda d: loss(d, weighted=False, times=2.5),
+    "bce of whole rows": lambda d: loss(d, weighted=False, times=2.5),
+    "mse of weighted whole rows": lambda d: loss(d, weighted=True, times=2.5),
+    "bce of weighted whole rows": lambda d: loss(d, weighted=True, times=2.5),
     # Constants of order 1 keep the quotients well conditioned: the test compares the arithmetic.
     "ssim_map": lambda d: Case([*(d.uniform() for _ in range(5)), 2.0, 3.0]),
     "sgd": lambda d: sgd(d, 0.9, False),

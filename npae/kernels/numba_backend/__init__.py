@@ -9,7 +9,7 @@
     losses        mse, bce, ssim_map                scratch       temporary arrays on the stack
     optimizers    sgd, adam                         twins         the registry, and checks of arrays
     noise         gaussian_noise, masking_noise     compile       from a Python function to machine code
-    arithmetic    add, multiply, scaled             plans         how the work of a product is divided
+    arithmetic    add, multiply                     plans         how the work of a product is divided
     codes         gaussian_code, gaussian_kl
 
     recording     a step noted once, and replayed

@@ -3,6 +3,7 @@
 A task sums its elements in order, and the last task of a kernel adds these sums in order. So the value does not depend
 on the number of threads. With weights, a task is several rows instead of a block; `scale` is the factor of the gradient
 that all elements of a row or block share.
+`size` is what the sums are divided by: the number of elements over the caller's `scale`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from npae.kernels.arrays import Array, aligned
 from npae.kernels.numba_backend.compile import (
     CompiledLoop,
+    double,
     double_out,
     doubles,
     inner,
@@ -57,50 +59,59 @@ def _squared_errors(prediction: Array, target: Array, grad: Array, scale: float)
 
 
 @inner
-def _mse_block(prediction: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
+def _mse_block(prediction: Array, target: Array, size: float, grad: Array, sums: Array, block: int) -> None:
     i, j = block * BLOCK, (block + 1) * BLOCK
-    sums[block] = _squared_errors(prediction[i:j], target[i:j], grad[i:j], 1 / prediction.size)
+    sums[block] = _squared_errors(prediction[i:j], target[i:j], grad[i:j], 1 / size)
 
 
-@CompiledLoop(vector, vector, vector_out, doubles, double_out)
-def mse_loop(context: int, prediction: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
-    parallel_for(context, sums.size, LIGHT, _mse_block, (prediction, target, grad, sums))
-    parallel_for(context, 1, 0, mean_of_sums, (sums, prediction.size, value))
+@CompiledLoop(vector, vector, double, vector_out, doubles, double_out)
+def mse_loop(
+    context: int, prediction: Array, target: Array, size: float, grad: Array, sums: Array, value: Array
+) -> None:
+    parallel_for(context, sums.size, LIGHT, _mse_block, (prediction, target, size, grad, sums))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, size, value))
 
 
 @inner
-def _mse_rows(prediction: Array, target: Array, weight: Array, grad: Array, sums: Array, task: int) -> None:
+def _mse_rows(
+    prediction: Array, target: Array, weight: Array, size: float, grad: Array, sums: Array, task: int
+) -> None:
     columns, rows = prediction.size // weight.size, (weight.size + sums.size - 1) // sums.size
     total = 0.0
     for row in range(task * rows, min(weight.size, (task + 1) * rows)):
         i, j, w = row * columns, (row + 1) * columns, np.float64(weight[row])
-        total += w * _squared_errors(prediction[i:j], target[i:j], grad[i:j], w / prediction.size)
+        total += w * _squared_errors(prediction[i:j], target[i:j], grad[i:j], w / size)
     sums[task] = total
 
 
-@CompiledLoop(vector, vector, vector, vector_out, doubles, double_out)
+@CompiledLoop(vector, vector, vector, double, vector_out, doubles, double_out)
 def weighted_mse_loop(
-    context: int, prediction: Array, target: Array, weight: Array, grad: Array, sums: Array, value: Array
+    context: int, prediction: Array, target: Array, weight: Array, size: float, grad: Array, sums: Array, value: Array
 ) -> None:
     """The number of weights is the number of rows."""
-    parallel_for(context, sums.size, LIGHT, _mse_rows, (prediction, target, weight, grad, sums))
-    parallel_for(context, 1, 0, mean_of_sums, (sums, prediction.size, value))
+    parallel_for(context, sums.size, LIGHT, _mse_rows, (prediction, target, weight, size, grad, sums))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, size, value))
 
 
 @twin
-def mse(prediction: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
-    return _mean_loss(mse_loop, weighted_mse_loop, prediction, target, weight)
+def mse(prediction: Array, target: Array, weight: Array | None = None, scale: float = 1.0) -> tuple[Array, Array]:
+    return _mean_loss(mse_loop, weighted_mse_loop, prediction, target, weight, scale)
 
 
 def _mean_loss(
-    loop: CompiledLoop, weighted_loop: CompiledLoop, prediction: Array, target: Array, weight: Array | None
+    loop: CompiledLoop,
+    weighted_loop: CompiledLoop,
+    prediction: Array,
+    target: Array,
+    weight: Array | None,
+    scale: float,
 ) -> tuple[Array, Array]:
-    """The value and the gradient of a loss, by `weighted_loop` if there are weights."""
+    """scale times the value and the gradient of a loss, by `weighted_loop` if there are weights."""
     check_alike(prediction, target)
-    grad, value = aligned(prediction.shape, prediction.dtype), np.empty(())
+    grad, value, size = aligned(prediction.shape, prediction.dtype), np.empty(()), prediction.size / scale
     p, t, g = flat(prediction), flat(target), grad.reshape(-1)
     if weight is None:
-        run(loop, grad.dtype, p, t, g, np.empty(-(-prediction.size // BLOCK)), value)
+        run(loop, grad.dtype, p, t, size, g, np.empty(-(-prediction.size // BLOCK)), value)
         return value, grad
     if weight.shape != prediction.shape[:1] or weight.dtype != grad.dtype or 0 in prediction.shape:
         raise ValueError(
@@ -108,7 +119,7 @@ def _mean_loss(
             f"{weight.dtype}."
         )
     rows = max(1, BLOCK // prediction.shape[1])
-    run(weighted_loop, grad.dtype, p, t, flat(weight), g, np.empty(-(-weight.size // rows)), value)
+    run(weighted_loop, grad.dtype, p, t, flat(weight), size, g, np.empty(-(-weight.size // rows)), value)
     return value, grad
 
 
@@ -165,41 +176,41 @@ def _sum_with_log1p(terms: Array, e: Array, size: int) -> float:
 
 
 @inner
-def _bce_block(logits: Array, target: Array, grad: Array, sums: Array, block: int) -> None:
+def _bce_block(logits: Array, target: Array, size: float, grad: Array, sums: Array, block: int) -> None:
     i, j = block * BLOCK, (block + 1) * BLOCK
-    sums[block] = _cross_entropies(logits[i:j], target[i:j], grad[i:j], 1 / logits.size)
+    sums[block] = _cross_entropies(logits[i:j], target[i:j], grad[i:j], 1 / size)
 
 
-@CompiledLoop(vector, vector, vector_out, doubles, double_out)
-def bce_loop(context: int, logits: Array, target: Array, grad: Array, sums: Array, value: Array) -> None:
-    parallel_for(context, sums.size, CROSS_ENTROPY, _bce_block, (logits, target, grad, sums))
-    parallel_for(context, 1, 0, mean_of_sums, (sums, logits.size, value))
+@CompiledLoop(vector, vector, double, vector_out, doubles, double_out)
+def bce_loop(context: int, logits: Array, target: Array, size: float, grad: Array, sums: Array, value: Array) -> None:
+    parallel_for(context, sums.size, CROSS_ENTROPY, _bce_block, (logits, target, size, grad, sums))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, size, value))
 
 
 @inner
-def _bce_rows(logits: Array, target: Array, weight: Array, grad: Array, sums: Array, task: int) -> None:
+def _bce_rows(logits: Array, target: Array, weight: Array, size: float, grad: Array, sums: Array, task: int) -> None:
     columns, rows = logits.size // weight.size, (weight.size + sums.size - 1) // sums.size
     total = 0.0
     for row in range(task * rows, min(weight.size, (task + 1) * rows)):
         w = np.float64(weight[row])
         for i in range(row * columns, (row + 1) * columns, BLOCK):
             j = min(i + BLOCK, (row + 1) * columns)
-            total += w * _cross_entropies(logits[i:j], target[i:j], grad[i:j], w / logits.size)
+            total += w * _cross_entropies(logits[i:j], target[i:j], grad[i:j], w / size)
     sums[task] = total
 
 
-@CompiledLoop(vector, vector, vector, vector_out, doubles, double_out)
+@CompiledLoop(vector, vector, vector, double, vector_out, doubles, double_out)
 def weighted_bce_loop(
-    context: int, logits: Array, target: Array, weight: Array, grad: Array, sums: Array, value: Array
+    context: int, logits: Array, target: Array, weight: Array, size: float, grad: Array, sums: Array, value: Array
 ) -> None:
     """The number of weights is the number of rows."""
-    parallel_for(context, sums.size, CROSS_ENTROPY, _bce_rows, (logits, target, weight, grad, sums))
-    parallel_for(context, 1, 0, mean_of_sums, (sums, logits.size, value))
+    parallel_for(context, sums.size, CROSS_ENTROPY, _bce_rows, (logits, target, weight, size, grad, sums))
+    parallel_for(context, 1, 0, mean_of_sums, (sums, size, value))
 
 
 @twin
-def bce(logits: Array, target: Array, weight: Array | None = None) -> tuple[Array, Array]:
-    return _mean_loss(bce_loop, weighted_bce_loop, logits, target, weight)
+def bce(logits: Array, target: Array, weight: Array | None = None, scale: float = 1.0) -> tuple[Array, Array]:
+    return _mean_loss(bce_loop, weighted_bce_loop, logits, target, weight, scale)
 
 
 # --- structural similarity -----------------------------------------------------------------------------------
