@@ -26,7 +26,7 @@ from npae import plots
 FIGURE = Path(__file__).parent / "figures" / "14_ordered.png"
 SIZES = 2, 4, 8, 16, 32
 RATE = 0.95  # after each number, training cuts the code off with probability 1 - RATE
-PRICE = 0.60  # at every length below clipped PCA, and at most this share above an autoencoder trained for the length
+PRICE = 0.50  # at every length below clipped PCA, and at most this share above an autoencoder trained for the length
 
 
 def model(k, code, epochs):

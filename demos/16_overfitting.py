@@ -6,7 +6,7 @@ learns to copy, and a copy is right for any image. It copies noise as well. A sm
 against that, patience a little. Noise in the inputs does: it makes a copy wrong (Goodfellow, Bengio and Courville,
 2016, "Deep Learning", 14.2). Nor does a small code prevent overfitting: in a strong network, one number can be the
 index of an example (14.1). From one number, all reconstructions lie on a curve, which a large network bends.
-Run it: about 70 s of processor time. It prints squared errors, chooses on held-out images, measures the choice on
+Run it: about 25 seconds. It prints squared errors, chooses on held-out images, measures the choice on
 test images, and draws `figures/16_overfitting.png`. Read beside it: npae/fitting/history.py, npae/corruptions.py.
 Now try IMAGES = 300: the U rises by 10 %. On noisy images, noise in the inputs gains 20 %, not 38 %.
 Now try POINTS = 240: both errors are 0.05. And other seeds for the 24 points: 0 is the clearest of 0 to 7. The median

@@ -148,16 +148,19 @@ class MSE(Loss):
 
 @kernel
 def bce(logits: Array, target: Array, weight: Array | None = None, scale: float = 1.0) -> tuple[Array, Array]:
-    """With e = exp(-|z|): log(1 + exp(z)) - x z = |z| · (1 - x if z > 0 else x) + log(1 + e).
+    """With e = exp(-|z|), and m the distance of x from the likelier of 0 and 1 (1 - x if z > 0, else x):
 
-    No term is negative, so nothing cancels; e <= 1, so nothing overflows.
+        log(1 + exp(z)) - x z = |z| m + log(1 + e)
+        p - x                 = ±(m - e / (1 + e))              + if z > 0
+
+    e <= 1, so nothing overflows. Nothing cancels in the value, nor in the gradient of an element that is nearly
+    certain, where p itself would be rounded to 1.
     """
     positive = logits.real > 0
     magnitude = np.where(positive, logits, -logits)
-    e = np.exp(-magnitude)
-    cost = magnitude * np.where(positive, 1 - target, target) + np.log1p(e)
-    p = np.where(positive, 1, e) / (1 + e)
-    return _weighted_mean(cost, p - target, weight, scale)
+    e, miss = np.exp(-magnitude), np.where(positive, 1 - target, target)
+    slope = miss - e / (1 + e)
+    return _weighted_mean(magnitude * miss + np.log1p(e), np.where(positive, slope, -slope), weight, scale)
 
 
 @dataclass(frozen=True)

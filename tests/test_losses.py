@@ -78,8 +78,11 @@ def test_bce_is_exact_for_huge_logits(dtype, logit, target, value, slope):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("logit", "target"), [(40, 1), (-40, 0)])
 def test_bce_of_a_nearly_certain_element_keeps_its_digits(dtype, logit, target):
-    value, _ = npae.BCE()(np.array([[logit]], dtype), np.array([[target]], dtype))
+    value, grad = npae.BCE()(np.array([[logit]], dtype), np.array([[target]], dtype))
     assert value == pytest.approx(math.exp(-40), rel=1e-5 if dtype == np.float32 else 1e-12, abs=0)
+    assert grad.item() == pytest.approx(
+        math.copysign(math.exp(-40), -logit), rel=1e-5 if dtype == np.float32 else 1e-12, abs=0
+    )
 
 
 def test_the_inverse_link_of_bce_is_the_sigmoid_and_of_the_others_the_identity():

@@ -132,11 +132,11 @@ def _cross_entropies(logits: Array, target: Array, grad: Array, scale: float) ->
     zero, one, scale = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(scale)
     terms, e = scratch(BLOCK, grad), scratch(BLOCK, grad)
     for i in range(grad.size):
-        magnitude = abs(logits[i])
+        magnitude, miss = abs(logits[i]), (one - target[i] if logits[i] > zero else target[i])
         e_i = exp_of_minus(magnitude)
-        terms[i] = magnitude * (one - target[i] if logits[i] > zero else target[i])
+        terms[i] = magnitude * miss
         e[i] = e_i
-        grad[i] = ((one if logits[i] > zero else e_i) / (one + e_i) - target[i]) * scale
+        grad[i] = (miss - e_i / (one + e_i)) * (scale if logits[i] > zero else -scale)
     size = (grad.size + LANES - 1) // LANES * LANES
     for i in range(grad.size, size):
         terms[i], e[i] = zero, zero
