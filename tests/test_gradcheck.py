@@ -151,6 +151,7 @@ def test_right_gradients_pass_in_any_unit_and_wrong_ones_do_not(unit, activation
     assert not npae.check_gradients(ae, X[:6], **options).passed
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("factor", "right"), [(1.0, True), (0.0, False), (1.001, False)])
 def test_derivatives_of_a_mean_over_millions_of_elements_are_not_too_small_to_be_wrong(factor, right):
     """Each is near 10^-8, which is 0 to a fixed tolerance of 10^-7."""

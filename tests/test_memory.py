@@ -3,10 +3,12 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 
 import npae
 
 
+@pytest.mark.once
 def test_data_on_disk_train_in_little_memory(backend, tmp_path):
     """100 MB in a memory map; what Python and NumPy allocate meanwhile is a small part of it."""
     X = np.memmap(tmp_path / "X", dtype=np.float32, mode="w+", shape=(64_000, 400))

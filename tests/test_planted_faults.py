@@ -37,6 +37,7 @@ def test_every_fault_is_caught():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.once
 def test_a_fault_that_no_test_sees_is_reported():
     """With a fault in a function that the test does not run, and with one in text that does not exist."""
     if not hasattr(os, "fork"):

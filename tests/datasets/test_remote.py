@@ -85,6 +85,7 @@ def test_a_download_is_kept_and_not_repeated(small, mirror, monkeypatch):
     assert len(mirror.asked) == 4
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("answer", ["refused", "truncated", "cut off", "corrupt", "altered", "a page", "a bomb"])
 def test_a_bad_answer_is_not_kept_and_the_next_mirror_is_asked(answer, small, mirror, monkeypatch):
     monkeypatch.setattr(remote, "MIRRORS", (mirror.url,))

@@ -144,6 +144,7 @@ print(len(ae.history_.loss), X.nbytes, *ae.encode(X).shape, ae.score(X) <= 0)
 """
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux' limits")
 @pytest.mark.parametrize("source", ["memory map", "iterable"])
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])

@@ -144,6 +144,7 @@ print(len(midway), *found)
 """
 
 
+@pytest.mark.once
 @posix
 def test_a_hundred_kills_leave_a_whole_model_each_and_the_next_save_removes_the_rest(tmp_path):
     midway, one, other = map(int, run(KILLS, tmp_path))

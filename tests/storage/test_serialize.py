@@ -275,6 +275,7 @@ def test_a_forged_file_is_refused_or_understood_to_the_last_letter(wholes, path,
         event("understood" if understood(forge(new_header, new_arrays), path) else "refused")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["PCA", "AE", "DAE"])
 def test_a_header_with_one_place_left_out_or_empty_is_refused_or_understood(name, wholes, path):
     header, arrays = parts(wholes[name])
