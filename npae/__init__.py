@@ -12,7 +12,7 @@ from npae.autoencoder import AE
 from npae.codes import GaussianCode, NestedDropout, StochasticLayer, TopK
 from npae.corruptions import GaussianNoise, MaskingNoise, SaltAndPepper
 from npae.denoising import DAE
-from npae.fitting import History
+from npae.fitting import History, KeepWeights
 from npae.gradcheck import GradientReport, check_gradients
 from npae.kernels import backend_info, backend_name, use_backend
 from npae.layers import Dense, Layer, Parameter, Sequential
@@ -55,6 +55,7 @@ __all__ = [
     "History",
     "Identity",
     "KLSparsity",
+    "KeepWeights",
     "Layer",
     "LeakyReLU",
     "Loss",

@@ -39,7 +39,7 @@ from npae.layers import Layer, Sequential
 from npae.losses import LOSSES, Loss
 from npae.optimizers import Optimizer
 from npae.penalties import PENALTIES, Penalty
-from npae.storage import Checkpoint, export_network
+from npae.storage import Checkpoint, Formulas, export_network, export_page, network_formulas
 from npae.tied import tie
 
 Self = TypeVar("Self", bound="Autoencoder")
@@ -212,8 +212,14 @@ class Autoencoder(Estimator, savable=False):
         whole = Regularised(network, self.loss_, penalty, rng)
         return Objective(whole, whole, inputs, X)
 
-    def export(self, path: str | os.PathLike[str]) -> None:
-        export_network(path, self._learned("network_"), self.loss_, denoises=self._corruption() is not None)
+    def _export(self, path: str, X: ArrayLike | None, page: dict[str, Any] | None) -> None:
+        if page is None:
+            export_network(path, self.network_, self.loss_, denoises=self._corruption() is not None)
+        else:
+            export_page(path, self, X, **page)
+
+    def _formulas(self) -> Formulas:
+        return network_formulas(self.network_, self.loss_, self._corruption())
 
     def _after_load(self) -> None:
         self._set_state(self.training_)

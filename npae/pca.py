@@ -15,7 +15,6 @@ Hornik, 1989, "Neural networks and principal component analysis: learning from e
 
 from __future__ import annotations
 
-import os
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -27,7 +26,7 @@ from npae.estimator.arguments import as_count, as_dtype, as_share
 from npae.estimator.dataframes import column_names
 from npae.estimator.validation import as_table, as_weights, check_finite
 from npae.kernels.arrays import Array, ArrayLike
-from npae.storage import export_pca
+from npae.storage import Formulas, export_page, export_pca, pca_formulas
 
 
 @dataclass(eq=False, repr=False)
@@ -158,8 +157,14 @@ class PCA(Estimator):
         """
         return -self.reconstruction_error(X)
 
-    def export(self, path: str | os.PathLike[str]) -> None:
-        export_pca(path, self._learned("mean_"), self.components_)
+    def _export(self, path: str, X: ArrayLike | None, page: dict[str, Any] | None) -> None:
+        if page is None:
+            export_pca(path, self.mean_, self.components_)
+        else:
+            export_page(path, self, X, **page)
+
+    def _formulas(self) -> Formulas:
+        return pca_formulas(self.mean_, self.components_)
 
     @property
     def n_components_(self) -> int:

@@ -15,11 +15,12 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npae.estimator.arguments import as_dtype, as_flag
+from npae.estimator.arguments import as_dtype, as_flag, as_path
 from npae.estimator.dataframes import NamedRows, check_names, library, output_of, to_dataframe
 from npae.estimator.parameters import changed, constructor_defaults, with_fields
 from npae.estimator.validation import as_table, check_finite
@@ -182,20 +183,70 @@ class Estimator(Base):
                 errors[rows] = squares if per_feature else squares.mean(axis=1, dtype=np.float64)
         return check_finite(errors, type(self).__name__)
 
-    def export(self, path: str | os.PathLike[str]) -> None:
-        """Write `encode`, `decode` and `reconstruct` as one Python file that needs only NumPy.
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        X: ArrayLike | None = None,
+        *,
+        labels: ArrayLike | None = None,
+        image_shape: tuple[int, int] | None = None,
+        names: Sequence[str] | None = None,
+        units: Sequence[str] | None = None,
+        weights: str = "float32",
+        kept: Any = None,
+    ) -> None:
+        """Write the model as one file that works without npae: Python source, or a page to play with.
 
-        Raises RuntimeError if unfitted, TypeError with custom layers, TypeError or ValueError if `path` is not the path
-        of a file, OSError if it cannot be written.
+        A path that ends in .html gives the page: it shows rows of X, their codes, reconstructions and errors, lets
+        inputs and codes be changed by hand, needs a browser and no network. Any other path gives `encode`, `decode` and
+        `reconstruct` in Python, which needs only NumPy; then all arguments but `path` are refused.
+
+        Parameters
+        ----------
+        path : path
+        X : array (n, d), for a page
+            Rows to show, scaled as those of fit: held-out ones, say. Of more than 2,000 an even selection is used.
+        labels : array (n,), optional
+            Colours of the codes; at most twelve different labels.
+        image_shape : (height, width), optional
+            Each row of X is a grey image. Without it each row is a list of named numbers.
+        names, units : sequences of d str, optional
+            Of the columns of a table. Names are those of fit's DataFrame, if it had one, or x1, x2, ...
+        weights : "float32" or "int8"
+            int8 makes the page about four times smaller. The page shows the reconstruction error with both.
+        kept : `KeepWeights`, optional
+            The callback of the model's fit; its epochs become a film strip. Each adds the size of the weights.
+
+        Raises RuntimeError if unfitted, TypeError with custom layers, TypeError or ValueError if an argument is not as
+        documented, OSError if the file cannot be written.
 
         Example
         -------
         >>> import npae, numpy as np, os, runpy, tempfile
+        >>> ae = npae.AE((), 2, epochs=1).fit(np.eye(4))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     npae.AE((), 2, epochs=1).fit(np.eye(4)).export(os.path.join(folder, "model.py"))
+        ...     ae.export(os.path.join(folder, "model.py"))
+        ...     ae.export(os.path.join(folder, "model.html"), np.eye(4), labels=[0, 0, 1, 1])
         ...     runpy.run_path(os.path.join(folder, "model.py"))["encode"](np.eye(4)).shape
         (4, 2)
         """
+        self._learned("n_features_in_")
+        path = as_path(path, "export")
+        page = {"labels": labels, "image_shape": image_shape, "names": names, "units": units, "kept": kept}
+        if path.lower().endswith(".html"):
+            self._export(path, X, page | {"weights": weights})
+            return
+        given = [name for name, value in {"X": X, **page}.items() if value is not None]
+        given += ["weights"] if weights != "float32" else []
+        if given:
+            raise ValueError(
+                f"export expected a path that ends in .html with {', '.join(given)}, got {path!r}: call it "
+                "model.html for a page, or leave them out for Python source."
+            )
+        self._export(path, None, None)
+
+    def _export(self, path: str, X: ArrayLike | None, page: dict[str, Any] | None) -> None:
+        """Write Python source, or with the arguments of a page the page."""
         raise NotImplementedError
 
     def transform(self, X: ArrayLike) -> Any:

@@ -12,6 +12,7 @@ callbacks     what happens after each epoch
 progress      a line about each epoch on the terminal
 """
 
+from npae.fitting.callbacks import KeepWeights
 from npae.fitting.history import History, TrainingState
 
-__all__ = ["History", "TrainingState"]
+__all__ = ["History", "KeepWeights", "TrainingState"]

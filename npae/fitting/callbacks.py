@@ -1,4 +1,7 @@
-"""What happens after each epoch: a line about it, then the checkpoint, then the user's callbacks."""
+"""What happens after each epoch: a line about it, then the checkpoint, then the user's callbacks.
+
+`KeepWeights` is such a callback: it remembers the network of each epoch.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from npae.estimator.arguments import as_count
 from npae.fitting.history import History
 from npae.fitting.progress import Progress
+from npae.kernels.arrays import Array
 
 Callback: TypeAlias = "Callable[[Any, int, dict[str, float]], object]"
 """Called as callback(model, epoch, logs). True ends training."""
@@ -45,3 +50,54 @@ def as_callbacks(callbacks: Any, caller: str) -> list[Callback]:
                 "pass a list of functions."
             )
     return several
+
+
+class KeepWeights:
+    """A callback that keeps the network's weights after every `every` epochs, to see later how they were learned.
+
+    `model.export("model.html", X, kept=callback)` shows them as a film. A new fit starts a new collection; a resumed
+    one continues it.
+
+    Parameters
+    ----------
+    every : int >= 1
+
+    Attributes
+    ----------
+    epochs : list of int
+    losses : list of float
+        The training loss of each of these epochs.
+    weights : list of arrays (p,)
+        All p parameters in the order of `model.network_.parameters()`, in one vector for each of these epochs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If every is not a whole number >= 1.
+
+    Example
+    -------
+    >>> import npae, numpy as np
+    >>> kept = KeepWeights(every=2)
+    >>> _ = npae.AE((), 1, epochs=5, random_state=0).fit(np.eye(4), callbacks=kept)
+    >>> kept.epochs, kept.weights[0].shape
+    ([2, 4], (13,))
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = as_count(every, "KeepWeights", "every")
+        self.epochs: list[int] = []
+        self.losses: list[float] = []
+        self.weights: list[Array] = []
+
+    def __call__(self, model: Any, epoch: int, logs: dict[str, float]) -> None:
+        """Copy the weights if it is this epoch's turn."""
+        if self.epochs and epoch <= self.epochs[-1]:
+            self.epochs, self.losses, self.weights = [], [], []
+        if epoch % self.every == 0:
+            self.epochs.append(epoch)
+            self.losses.append(float(logs["loss"]))
+            self.weights.append(np.concatenate([p.value.ravel() for p in model.network_.parameters()]))
+
+    def __repr__(self) -> str:
+        return f"KeepWeights(every={self.every})"

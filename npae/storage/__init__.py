@@ -7,12 +7,26 @@ A file is an uncompressed `.npz` archive, which NumPy and every zip program can 
     sha256.txt      a digest of all of these (see `archive`)
 
 Loading a file never runs anything in it. Saving replaces the old file in one step (see `files`).
-`export` writes a model as Python source instead.
+`export` writes a model as Python source instead, `page` as one HTML file to play with.
 """
 
 from npae.storage.checkpoint import Checkpoint
 from npae.storage.export import export_network, export_pca
 from npae.storage.files import atomic_write
+from npae.storage.formulas import Formulas, network_formulas, pca_formulas
 from npae.storage.models import check_savable, load, save
+from npae.storage.page import export_page
 
-__all__ = ["Checkpoint", "atomic_write", "check_savable", "export_network", "export_pca", "load", "save"]
+__all__ = [
+    "Checkpoint",
+    "Formulas",
+    "atomic_write",
+    "check_savable",
+    "export_network",
+    "export_page",
+    "export_pca",
+    "load",
+    "network_formulas",
+    "pca_formulas",
+    "save",
+]

@@ -110,15 +110,8 @@ def export_network(path: str | os.PathLike[str], network: Sequential, loss: Loss
     OSError
         If the file cannot be written. An older file at `path` is kept.
     """
-    path, link = as_path(path, "export"), type(loss).inverse_link
-    if link not in (Loss.inverse_link, BCE.inverse_link):
-        raise TypeError(
-            f"export expected a loss whose inverse_link is that of MSE or BCE, got {loss!r}: "
-            "train with one of these, or keep the model with pickle."
-        )
-    encoder, *code, decoder = network.layers
-    f = [leaf for layer in (encoder, *code) for leaf in _leaves(layer)]
-    g = [*_leaves(decoder), *([Sigmoid()] if link is BCE.inverse_link else [])]
+    path, (f, g) = as_path(path, "export"), halves(network, loss)
+    encoder, *_, decoder = network.layers
     d, k = network.n_in, decoder.n_in or encoder.n_out
     arrays: dict[str, Array] = {}
     _write(
@@ -138,6 +131,22 @@ def export_pca(path: str | os.PathLike[str], mean: Array, V: Array) -> None:
         encode="    return (x - mean) @ V.T", decode="    return x @ V + mean",
         title="A principal component analysis", denoise="",
     )  # fmt: skip
+
+
+def halves(network: Sequential, loss: Loss) -> tuple[list[Layer], list[Layer]]:
+    """The layers of z = f(x) and those of x_hat = g(z), of which the last is the loss's output function.
+
+    Raises TypeError if a layer or the output function is not one of npae's.
+    """
+    link = type(loss).inverse_link
+    if link not in (Loss.inverse_link, BCE.inverse_link):
+        raise TypeError(
+            f"export expected a loss whose inverse_link is that of MSE or BCE, got {loss!r}: "
+            "train with one of these, or keep the model with pickle."
+        )
+    *encoder, decoder = network.layers
+    f = [leaf for layer in encoder for leaf in _leaves(layer)]
+    return f, [*_leaves(decoder), *([Sigmoid()] if link is BCE.inverse_link else [])]
 
 
 def _leaves(layer: Layer) -> Iterator[Layer]:
