@@ -89,5 +89,5 @@ def noise_of(corruption: Corruption) -> dict[str, Any]:
         ends = {"low": corruption.low, "high": corruption.high}
         return {"kind": "salt_and_pepper", "level": corruption.fraction, "most": 1, **ends}
     std, clip = (corruption.std, corruption.clip) if isinstance(corruption, GaussianNoise) else (0.0, None)
-    low, high = (end if end is not None and np.isfinite(end) else None for end in clip or (None, None))
+    low, high = clip or (None, None)
     return {"kind": "gaussian", "level": std, "most": 2 * std or 1, "low": low, "high": high}

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from npae.estimator.arguments import as_image_shape, as_path
+from npae.estimator.dataframes import NamedRows
 from npae.fitting.callbacks import KeepWeights
 from npae.kernels.arrays import Array, ArrayLike
 from npae.storage.files import atomic_write
@@ -60,14 +61,15 @@ def export_page(
         raise TypeError("export expected X, rows to show on the page, got None: pass export('model.html', X), say.")
     if not isinstance(weights, str) or weights not in WEIGHTS:
         raise ValueError(f"export expected weights as one of {WEIGHTS}, got {weights!r}: choose one of these.")
-    X = model._table(X)
-    kinds, kind_of = _labels(labels, len(X))
+    table: Array = model._table(X)
+    kinds, kind_of = _labels(labels, len(table))
     columns = _columns(model, image_shape, names, units)
     frames = _kept(model, kept)
-    chosen, examples = _selection(kind_of, len(X))
-    rows, (x, stored) = _named(X[chosen], model), _stored(X[examples])
+    chosen, examples = _selection(kind_of, len(table))
+    rows, (x, stored) = _named(table[chosen], model), _stored(table[examples])
     block, written = _Numbers(), copy.deepcopy(model)  # its weights become those that the page computes with
-    shown, codes = [], []
+    shown: list[dict[str, Any]] = []
+    codes: list[Array] = []
     for epoch, loss, vector in frames:
         if vector is not None:
             _set_weights(written, vector)
@@ -79,8 +81,8 @@ def export_page(
         frame["points"] = block.add(points(Z_then, centre, D))
     tested = _named(x[:TESTED], model)
     page = {
-        "title": formulas.title, "d": X.shape[1], "k": Z.shape[1], "weights": weights, **columns,
-        "ranges": _ranges(X[chosen], axis=0 if image_shape is None else None),
+        "title": formulas.title, "d": table.shape[1], "k": Z.shape[1], "weights": weights, **columns,
+        "ranges": _ranges(table[chosen], axis=0 if image_shape is None else None),
         "noise": formulas.noise, "samples": formulas.samples, "labels": kinds,
         "label_of": None if kind_of is None else block.add(kind_of[chosen]),
         "examples": block.add(stored), "example_labels": None if kind_of is None else kind_of[examples].tolist(),
@@ -116,10 +118,10 @@ def directions(Z: Array) -> tuple[Array, Array]:
 
 
 def points(Z: Array, centre: Array, D: Array) -> Array:
-    """Where the codes lie on the map, (n, 2). Codes of one number are spread in the other direction, at random."""
+    """Where the codes lie on the map, (n, 2). Codes of one number are spread evenly in the other direction."""
     P = (Z - centre) @ D
     if len(D) == 1:
-        P[:, 1] = np.random.default_rng(0).uniform(-1, 1, len(P))
+        P[:, 1] = 2 * (np.arange(len(P)) * (np.sqrt(5) - 1) / 2 % 1) - 1
     return P.astype(np.float32)
 
 
@@ -271,12 +273,11 @@ def _stored(x: Array) -> tuple[Array, Array]:
 
 def _ranges(X: Array, axis: int | None) -> dict[str, Any]:
     """The range, mean and spread of each column, or with axis None of all numbers."""
-    parts = {"low": np.min, "high": np.max, "mean": np.mean, "std": np.std}
-    return {name: of(X.astype(np.float64), axis=axis).tolist() for name, of in parts.items()}
+    X = X.astype(np.float64)
+    parts = {"low": X.min(axis), "high": X.max(axis), "mean": X.mean(axis), "std": X.std(axis)}
+    return {name: np.asarray(values).tolist() for name, values in parts.items()}
 
 
 def _named(rows: Array, model: Any) -> Array:
     """The rows with the column names of fit, so that no check warns."""
-    from npae.estimator.dataframes import NamedRows
-
     return NamedRows.of(rows, vars(model).get("feature_names_in_"))
