@@ -213,10 +213,9 @@ class Autoencoder(Estimator, savable=False):
         return Objective(whole, whole, inputs, X)
 
     def _export(self, path: str, X: ArrayLike | None, page: dict[str, Any] | None) -> None:
-        if page is None:
-            export_network(path, self.network_, self.loss_, denoises=self._corruption() is not None)
-        else:
-            export_page(path, self, X, **page)
+        if page is not None:
+            return export_page(path, self, X, **page)
+        return export_network(path, self.network_, self.loss_, denoises=self._corruption() is not None)
 
     def _formulas(self) -> Formulas:
         return network_formulas(self.network_, self.loss_, self._corruption())

@@ -158,10 +158,9 @@ class PCA(Estimator):
         return -self.reconstruction_error(X)
 
     def _export(self, path: str, X: ArrayLike | None, page: dict[str, Any] | None) -> None:
-        if page is None:
-            export_pca(path, self.mean_, self.components_)
-        else:
-            export_page(path, self, X, **page)
+        if page is not None:
+            return export_page(path, self, X, **page)
+        return export_pca(path, self.mean_, self.components_)
 
     def _formulas(self) -> Formulas:
         return pca_formulas(self.mean_, self.components_)

@@ -157,3 +157,32 @@ def test_progress_is_written_on_a_terminal_or_on_request(capsys, monkeypatch):
     assert written.count("\n") == 1
     npae.AE(**quick, verbose=False).fit(X)
     assert capsys.readouterr().err == ""
+
+
+# --- weights that are kept -------------------------------------------------------------------------------------------
+
+
+def test_kept_weights_are_those_after_each_kept_epoch():
+    kept = npae.KeepWeights(every=2)
+    ae = npae.AE(**(QUICK | {"epochs": 5})).fit(X, callbacks=kept)
+    assert kept.epochs == [2, 4]
+    assert kept.losses == [ae.history_.loss[1], ae.history_.loss[3]]
+    for epochs, vector in zip(kept.epochs, kept.weights, strict=True):
+        then = npae.AE(**(QUICK | {"epochs": epochs})).fit(X).network_.parameters()
+        np.testing.assert_array_equal(vector, np.concatenate([p.value.ravel() for p in then]))
+    assert repr(kept) == "KeepWeights(every=2)"
+
+
+def test_a_resumed_fit_goes_on_with_a_collection_and_a_new_fit_starts_another():
+    kept = npae.KeepWeights()
+    ae = npae.AE(**(QUICK | {"epochs": 2})).fit(X, callbacks=kept)
+    ae.set_params(epochs=3).fit(X, resume=True, callbacks=kept)
+    assert kept.epochs == [1, 2, 3] == list(range(1, 1 + len(kept.weights)))
+    ae.fit(X, callbacks=kept)
+    assert kept.epochs == [1, 2, 3] == list(range(1, 1 + len(kept.losses)))
+
+
+@pytest.mark.parametrize("every", [0, 1.5, "2"])
+def test_the_epochs_between_kept_ones_are_a_whole_number(every):
+    with pytest.raises((TypeError, ValueError), match="KeepWeights expected every"):
+        npae.KeepWeights(every=every)

@@ -289,7 +289,14 @@ def test_a_page_that_fails_midway_leaves_the_old_one(path, monkeypatch):
 
 # --- the text of a page ----------------------------------------------------------------------------------------------
 
-ODD = ["</script><script>alert(1)</script>", "<!--", '"quotes" \'and\' \\', "{{script}}", "数字 ελληνικά עברית", "\u2028&amp;"]
+ODD = [
+    "</script><script>alert(1)</script>",
+    "<!--",
+    "\"quotes\" 'and' \\",
+    "{{script}}",
+    "数字 ελληνικά עברית",
+    "\u2028&amp;",
+]
 
 
 def test_no_text_of_the_data_becomes_a_part_of_the_page(path):
