@@ -6,13 +6,15 @@ A page is one file: the weights, some test images, and a script that computes z 
     explorer_vae.html     eight numbers that fill N(0, I): a slider for each, and samples
     explorer_dae.html     draw a digit, add noise, and see what comes back
 
-The weights take eight bits each, with a scale s for each unit: q = round(W / s). Files become nearly four times
-smaller, and the reconstruction error hardly changes.
-
-Run it: about 40 seconds. It writes the pages beside `figures/15_explorer.png`, a picture of the first, and prints their
+The weights take eight bits each, with a scale s for each unit: q = round(W / s). Files become 3.4 times smaller, and
+the reconstruction error hardly changes.
+Run it: about 50 seconds. It writes the pages beside `figures/15_explorer.png`, a picture of the first, and prints their
 sizes and errors. Read beside it: npae/storage/page.py, npae/storage/formulas.py.
+Now try four bits: write 7 for both 127 in `page.quantised`. Errors rise by 9, 15 and 4 %: two numbers err together.
+Now try the DAE's page without noise: the mean error of a test image rises from 13.4 to 24.5. f has seen no clean image.
 """
 
+import importlib
 import json
 import re
 import shutil
@@ -20,25 +22,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
 import npae
 from npae import plots
-from npae.fitting.networks import build_autoencoder
+
+sys.path.append(str(Path(__file__).parent))
+map_of_digits = importlib.import_module("05_latent_space")
 
 FIGURE = Path(__file__).parent / "figures" / "15_explorer.png"
 ERROR, MORE = 34.0, 0.01  # squared error per test image of the AE's two numbers; the most that eight bits may add
-BROWSERS = "chromium", "chromium-browser", "google-chrome"
-OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1180,980"]
+LOOK = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1180,1020", "--force-device-scale-factor=0.8"]
 
 
 def models(epochs):
-    more = {"loss": "bce", "epochs": epochs, "random_state": 0, "verbose": True, "optimizer": npae.Adam(npae.Cosine(2e-3))}
-    widths, rng = [784, 256, 128, 64, 2], np.random.default_rng(2)  # the map of demo 05
-    encoder, decoder = build_autoencoder(widths, npae.LeakyReLU(), npae.Identity(), np.float32, rng).layers
-    yield npae.AE(encoder=npae.Sequential(encoder, npae.Sigmoid()), decoder=decoder, batch_size=32, **more)
-    yield npae.VAE(hidden=(256, 128), latent_dim=8, activation="elu", batch_size=64, **more)
-    yield npae.DAE(hidden=(256,), latent_dim=64, corruption=npae.GaussianNoise(0.5, clip=(0, 1)), batch_size=64, **more)
+    more = {"loss": "bce", "optimizer": npae.Adam(npae.Cosine(2e-3)), "random_state": 0, "verbose": True}
+    yield map_of_digits.model(epochs)
+    yield npae.VAE((256, 128), 8, activation="elu", epochs=epochs, batch_size=64, **more)
+    yield npae.DAE((256,), 64, corruption=npae.GaussianNoise(0.5, clip=(0, 1)), epochs=epochs, batch_size=64, **more)
 
 
 def export(model, page, X, y, **more):
@@ -49,32 +48,29 @@ def export(model, page, X, y, **more):
 
 
 def picture(ae, page, X, y, path):
-    """The page in a browser; without one, the codes and the images that are decoded from all places."""
-    a, b = (fig := plots.figure(9, 4)).subplots(1, 2)
-    plots.latent_scatter(ae, X[:1000], y[:1000], a)
-    plots.latent_grid(ae, X, b, 12)
+    """The page in a browser; without one, the codes of its model."""
+    fig = plots.figure(9, 6)
+    plots.latent_scatter(ae, X[:1000], y[:1000], fig.subplots())
     plots.save(fig, path)
-    if browser := next(filter(None, map(shutil.which, BROWSERS)), None):
-        command = [browser, *OPTIONS, f"--screenshot={path.resolve()}", page.resolve().as_uri()]
+    if browser := shutil.which("chromium") or shutil.which("google-chrome"):
+        command = [browser, *LOOK, f"--screenshot={path.resolve()}", page.resolve().as_uri()]
         subprocess.run(command, capture_output=True, timeout=60, check=True)
 
 
 def main(path=FIGURE, epochs=16):
-    X_train, X, _, y = npae.datasets.digits(labels=True)
+    (X_train, X, _, y), reached, kept = npae.datasets.digits(labels=True), True, npae.KeepWeights(every=1 + epochs // 9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept, reached = npae.KeepWeights(every=max(1, epochs // 8)), True
     for name, model in zip(("ae", "vae", "dae"), models(epochs), strict=True):
-        model.fit(X_train, callbacks=kept if name == "ae" else ())
         page = path.with_name(f"explorer_{name}.html")
+        model.fit(X_train, callbacks=kept if name == "ae" else ())
         large, exact, _ = export(model, page, X, y)
         small, _, error = export(model, page, X, y, weights="int8")
-        print(f"{page.name}: {large:,} bytes, in eight bits {small:,}; squared error per test image {exact:.2f}, "
-              f"in eight bits {error / exact - 1:+.2%} (must be at most {MORE:+.0%})")  # fmt: skip
-        reached &= error <= (1 + MORE) * exact
+        more, limit = error / exact - 1, f" (must be at most {ERROR})" if name == "ae" else ""
+        print(f"{page.name}: {large:,} bytes, in eight bits {small:,}; squared error per test image {exact:.2f}{limit}, "
+              f"in eight bits {more:+.2%} (must be at most {MORE:+.0%})")  # fmt: skip
+        reached = reached and more <= MORE and (name != "ae" or exact <= ERROR)
         if name == "ae":
-            print(f"  of which {exact:.2f} must be at most {ERROR}")
-            size, reached = export(model, page, X, y, weights="int8", kept=kept)[0], reached and exact <= ERROR
-            print(f"  with a film of {len(kept.epochs)} epochs {size:,} bytes")
+            export(model, page, X, y, weights="int8", kept=kept)
             picture(model, page, X, y, path)
     return 0 if reached else 1
 

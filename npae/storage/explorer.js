@@ -296,13 +296,13 @@ function moved(z, p) {
 }
 
 function drawMap() {
-  const { context, w, h } = sharp($('map'));
+  const { context, w, h } = sharp($('codes'));
   const atlas = isImage && $('atlas').checked;
   const key = [w, h, now.frame.epoch, frames.indexOf(now.frame), atlas, [...now.hidden], palette.paper].join();
   if (dots.at !== key) {
     dots.at = key;
-    dots.canvas.width = $('map').width;
-    dots.canvas.height = $('map').height;
+    dots.canvas.width = $('codes').width;
+    dots.canvas.height = $('codes').height;
     const quiet = dots.canvas.getContext('2d');
     quiet.scale(dots.canvas.width / w, dots.canvas.height / h);
     if (atlas) drawAtlas(quiet, w, h);
@@ -397,7 +397,7 @@ function drawAtlas(context, w, h) {
 
 /** Move the code to where the pointer is. */
 function follow(event) {
-  const box = $('map').getBoundingClientRect();
+  const box = $('codes').getBoundingClientRect();
   const p = offMap(event.clientX - box.left, event.clientY - box.top, box.width, box.height);
   showCode(moved(now.z, k === 1 ? [p[0], 0] : p));
 }
@@ -428,14 +428,14 @@ function arrows(canvas, act) {
 }
 
 function setUpMap() {
-  drag($('map'), follow);
-  arrows($('map'), (right, down) => {
+  drag($('codes'), follow);
+  arrows($('codes'), (right, down) => {
     const p = place(now.z), step = (c) => (corners[c][1] - corners[c][0]) / 60;
     showCode(moved(now.z, k === 1 ? [p[0] + right * step(0), 0] : [p[0] + right * step(0), p[1] - down * step(1)]));
   });
   $('map-caption').textContent = k === 1 ? 'one number, spread out upwards: drag along it'
     : k === 2 ? 'its two numbers: drag, and the decoder draws'
-    : `the two main directions of ${k} numbers: drag, and the decoder draws`;
+    : `the two main directions of ${k} numbers: drag`;
   $('legend').hidden = !labels.length;
   labels.forEach((label, kind) => {
     const button = element('button', { type: 'button', title: 'show or hide' }, element('i'), label);
@@ -614,6 +614,7 @@ const NOISE_NAMES = { gaussian: 'deviation', masking: 'share at 0', salt_and_pep
 
 function setUpNoise() {
   $('noise-card').hidden = !model.noise;
+  if (model.noise) $('x_hat-caption').textContent = 'denoised';
   if (!model.noise) return;
   freshNoise();
   now.level = model.noise.level;
@@ -692,11 +693,11 @@ function drawUnits() {
   shown.colours = palette.paper;
   shown.most = shown.units.map((unit) => Math.max(1e-30, unit.reduce((most, w) => Math.max(most, Math.abs(w)), 0)));
   const n = shown.units.length, first = now.layer === 'first';
-  shown.columns = Math.min(n, Math.max(4, Math.ceil(Math.sqrt(n * 1.4))));
+  shown.columns = Math.min(n, Math.max(4, Math.ceil(Math.sqrt(n * 2.6))));
   if (isImage) {
     const one = diverging(1);
     drawPixels($('units'), shown.units, (w, u) => one(w / shown.most[u]), { columns: shown.columns, gap: 2 });
-    $('units').style.width = n < 12 ? `${n * 60}px` : '100%';
+    $('units').style.width = n < 12 ? `min(${n * 72}px, 100%)` : '100%';
   } else {
     $('unit-buttons').replaceChildren(...shown.units.map((_, u) => {
       const button = element('button', { type: 'button', className: 'thumb text', textContent: u + 1 });
@@ -743,7 +744,7 @@ function setUpWeights() {
   }
   if (!weightsOf('first')) now.layer = 'last', $('last').setAttribute('aria-pressed', 'true');
   $('units').hidden = $('unit').hidden = !isImage;
-  $('unit').parentElement.classList.toggle('unit', isImage);
+  
   $('unit-buttons').hidden = $('unit-weights').hidden = isImage;
   $('units').addEventListener('click', (event) => {
     const box = $('units').getBoundingClientRect(), lines = Math.ceil(shown.units.length / shown.columns);
@@ -832,7 +833,8 @@ function setUp() {
   $('code-caption').textContent = k === 1 ? 'one number' : `${k === 2 ? 'two' : k} numbers`;
   for (const card of document.querySelectorAll('.images')) card.hidden = !isImage;
   for (const card of document.querySelectorAll('.table')) card.hidden = isImage;
-  $('pipeline').classList.toggle('tables', !isImage);
+  $('main').classList.toggle('tables', !isImage);
+  $('main').classList.toggle('noisy', Boolean(model.noise));
   setUpTheme();
   if (isImage) setUpDrawing();
   else setUpFeatures();
@@ -844,7 +846,7 @@ function setUp() {
   setUpSamples();
   setUpFooter();
   showInput(examples[0]);
-  new ResizeObserver(() => (drawMap(), drawCode())).observe($('pipeline'));
+  new ResizeObserver(() => (drawMap(), drawCode())).observe($('map'));
 }
 
 setUp();

@@ -148,10 +148,10 @@ def test_dragging_on_the_map_moves_the_code_and_the_decoder_draws(image_page, ki
     found = play(
         path,
         f"const more = {{ pointerType: '{kind}' }};"
-        "press('map', 'pointermove', [0.1, 0.1], more); found.before = sliders();"
-        "press('map', 'pointerdown', [0.2, 0.3], more); press('map', 'pointermove', [0.5, 0.5], more);"
-        "found.z = sliders(); found.x_hat = red($('x_hat')); press('map', 'pointerup', [0.5, 0.5], more);"
-        "press('map', 'pointermove', [0.9, 0.9], more); found.after = sliders(); key('map', 'ArrowRight');"
+        "press('codes', 'pointermove', [0.1, 0.1], more); found.before = sliders();"
+        "press('codes', 'pointerdown', [0.2, 0.3], more); press('codes', 'pointermove', [0.5, 0.5], more);"
+        "found.z = sliders(); found.x_hat = red($('x_hat')); press('codes', 'pointerup', [0.5, 0.5], more);"
+        "press('codes', 'pointermove', [0.9, 0.9], more); found.after = sliders(); key('codes', 'ArrowRight');"
         "found.right = sliders();",
     )
     order = np.argsort(-ae.encode(X).var(axis=0))
