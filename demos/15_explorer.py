@@ -10,7 +10,7 @@ The weights take eight bits each, with a scale s for each unit: q = round(W / s)
 the reconstruction error hardly changes.
 Run it: about 50 seconds. It writes the pages beside `figures/15_explorer.png`, a picture of the first, and prints their
 sizes and errors. Read beside it: npae/storage/page.py, npae/storage/formulas.py.
-Now try four bits: write 7 for both 127 in `page.quantised`. Errors rise by 9, 15 and 4 %: two numbers err together.
+Now try four bits: write 7 for both 127 in `page.quantised`. The squared errors rise by 9, 15 and 4 %.
 Now try the DAE's page without noise: the mean error of a test image rises from 13.4 to 24.5. f has seen no clean image.
 """
 
@@ -66,7 +66,7 @@ def main(path=FIGURE, epochs=16):
         large, exact, _ = export(model, page, X, y)
         small, _, error = export(model, page, X, y, weights="int8")
         more, limit = error / exact - 1, f" (must be at most {ERROR})" if name == "ae" else ""
-        print(f"{page.name}: {large:,} bytes, in eight bits {small:,}; squared error per test image {exact:.2f}{limit}, "
+        print(f"{page.name}: {large:,} bytes, in eight bits {small:,}; squared error per image {exact:.2f}{limit}, "
               f"in eight bits {more:+.2%} (must be at most {MORE:+.0%})")  # fmt: skip
         reached = reached and more <= MORE and (name != "ae" or exact <= ERROR)
         if name == "ae":

@@ -8,7 +8,7 @@ recording     a training step that is recorded once and replayed
 prediction    a network or a loss over many rows, a block at a time
 objective     what training minimises, in parts
 history       how training went, and everything that resuming needs
-callbacks     what happens after each epoch
+callbacks     what happens after each epoch; KeepWeights
 progress      a line about each epoch on the terminal
 """
 
