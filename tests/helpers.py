@@ -2,6 +2,7 @@
 
 import copy
 import os
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 
@@ -82,6 +83,14 @@ FAMILY = {
     "VAE": lambda **more: npae.VAE(**more, activation="tanh", loss=npae.Gaussian(0.5)),
     "VAE, BCE": lambda **more: npae.VAE(**more, loss="bce", beta=2.0),
 }
+
+
+def every_layer(d, dtype=np.float32):
+    """A model of own networks with the activations, and the layers of codes, that FAMILY leaves out."""
+    new = partial(npae.Dense, dtype=dtype)
+    f = [new(d, 7, rng=0), npae.LeakyReLU(0.2), new(7, 7, rng=1), npae.ELU(0.7), npae.TopK(6)]
+    g = [new(7, 7, rng=2), npae.Tanh(), npae.Identity(), npae.Sequential(new(7, d, rng=3), npae.ReLU())]
+    return npae.AE(encoder=npae.Sequential(*f), decoder=npae.Sequential(*g), epochs=1)
 
 
 class Frame:

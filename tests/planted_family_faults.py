@@ -7,6 +7,8 @@ PENALTIES = "penalties::test_penalties_of_z"
 TIED = "tied::test_tied_weights_have_the_gradient_of_both_places"
 RESUMED = "fitting/resuming::test_ten_epochs_equal_five_and_five_more_bit_for_bit"
 BOUND = "test_the_score_is_the_bound_in_nats_per_row"
+STEPS = "storage/page::test_the_steps_of_a_page_give_the_numbers_that_it_must_reproduce"
+MAP = "storage/page::test_the_numbers_of_a_code_are_ordered_by_their_variance"
 PPCA = "variational::test_a_linear_vae_reaches_the_likelihood_of_probabilistic_pca_and_not_more"
 
 FAMILY_TABLE = {
@@ -128,6 +130,34 @@ FAMILY_TABLE = {
     "autoencoder.py": [
         ("a loaded network that is not tied", "        tie(self.encoder_, self.decoder_)\n", "",
          f"storage/models::test_a_model_comes_back_bit_for_bit {RESUMED}"),
+    ],
+    "fitting/callbacks.py": [
+        ("every epoch kept", "if epoch % self.every == 0:", "if epoch:",
+         "fitting/callbacks::test_kept_weights_are_those_after_each_kept_epoch"),
+        ("weights of an older fit kept", "epoch <= self.epochs[-1]", "epoch < 0",
+         "fitting/callbacks::test_a_resumed_fit_goes_on_with_a_collection_and_a_new_fit_starts_another"),
+    ],
+    "storage/formulas.py": [
+        ("tied weights that are not transposed", 'TiedDense: lambda layer: [{"step": "tied"',
+         'TiedDense: lambda layer: [{"step": "dense"', STEPS),
+        ("LeakyReLU with its usual slope", '"slope": layer.slope', '"slope": 0.01', STEPS),
+        ("ELU with alpha 1", '"alpha": layer.alpha', '"alpha": 1', STEPS),
+        ("PCA without its mean", '"step": "subtract", "mean": mean', '"step": "subtract", "mean": 0 * mean', STEPS),
+    ],
+    "storage/page.py": [
+        ("one scale for all units", "(np.abs(W).max(axis=0) / 127)", "np.full(W.shape[1], np.abs(W).max() / 127)",
+         "storage/page::test_each_weight_in_eight_bits_is_at_most_half_a_step_away"),
+        ("weights cut off, not rounded", "np.rint(W /", "np.trunc(W /",
+         "storage/page::test_each_weight_in_eight_bits_is_at_most_half_a_step_away"),
+        ("a self test of the model, not of the page", "written.encode(tested)", "model.encode(tested)", STEPS),
+        ("an export that rounds the model itself", "copy.deepcopy(model)", "model",
+         "storage/page::test_an_export_leaves_the_model_as_it_was"),
+        ("the least variance first", "np.argsort(-Z.var(axis=0)", "np.argsort(Z.var(axis=0)", MAP),
+        ("the map along the least variance", "D = V[:2].T", "D = V[-2:].T", MAP),
+        ("a label that ends a script", '.replace("<", r"\\u003c")', "",
+         "storage/page::test_no_text_of_the_data_becomes_a_part_of_the_page"),
+        ("the weights of the last epoch in every frame", "_set_weights(written, vector)", "pass",
+         "storage/page::test_kept_epochs_are_the_frames_and_the_model_is_the_last"),
     ],
     "fitting/prediction.py": [
         ("Ω left out of the validation loss",

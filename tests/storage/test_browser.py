@@ -7,7 +7,7 @@
 import numpy as np
 import pytest
 from browser import CHROMIUM, browse, opened, play, together, with_script
-from helpers import FAMILY
+from helpers import FAMILY, every_layer
 
 import npae
 
@@ -38,15 +38,12 @@ def image_page(tmp_path_factory):
 # --- exact -----------------------------------------------------------------------------------------------------------
 
 
-def chain():
-    """Every activation, in a network of one's own."""
-    f = [npae.Dense(12, 7, rng=0), npae.LeakyReLU(0.2), npae.Dense(7, 7, rng=1), npae.ELU(0.7), npae.TopK(6)]
-    g = [npae.Dense(7, 7, rng=2), npae.Tanh(), npae.Identity(), npae.Sequential(npae.Dense(7, 12, rng=3), npae.ReLU())]
-    return npae.AE(encoder=npae.Sequential(*f), decoder=npae.Sequential(*g), epochs=1)
-
-
 MODELS = {name: lambda make=make: make(**QUICK) for name, make in FAMILY.items()}
-MODELS |= {"chain": chain, "PCA": lambda: npae.PCA(2), "sigmoid": lambda: npae.AE(**QUICK, output="sigmoid")}
+MODELS |= {
+    "every layer": lambda: every_layer(12),
+    "PCA": lambda: npae.PCA(2),
+    "sigmoid": lambda: npae.AE(**QUICK, output="sigmoid"),
+}
 
 
 def self_tests(pages):
@@ -78,7 +75,7 @@ FAULTS = [
 
 
 def test_the_self_test_finds_a_fault_in_any_formula(tmp_path):
-    model, pages = chain().fit(X), []
+    model, pages = every_layer(12).fit(X), []
     for p in model.network_.parameters():
         p.value[...] = np.random.default_rng(p.value.size).uniform(-1, 1, p.value.shape)
     model.export(tmp_path / "model.html", X, weights="int8")
@@ -309,15 +306,12 @@ def test_a_page_makes_no_request_and_cannot(image_page):
 
 
 def test_a_page_is_drawn_in_light_and_in_dark_colours(image_page):
-    from matplotlib.image import imread
-
-    _, path = image_page
-    grounds = {}
+    image, (_, path), grounds = pytest.importorskip("matplotlib.image"), image_page, {}
     for scheme, number in (("light", 1), ("dark", 0)):
         picture = path.with_name(f"{scheme}.png")
         options = (f"--blink-settings=preferredColorScheme={number}", "--window-size=1200,900")
         browse(path, f"--screenshot={picture}", *options)
-        pixels = imread(picture)[..., :3]
+        pixels = image.imread(picture)[..., :3]
         assert pixels.shape == (900, 1200, 3)
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
         grounds[scheme] = pixels[2, 2].mean()

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers import FAMILY, NAMES, Frame, refuses
+from helpers import FAMILY, NAMES, Frame, every_layer, refuses
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -61,10 +61,14 @@ def follow(steps, x, array):
 # --- what is in a page -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*FAMILY, "PCA"])
+MODELS = {name: lambda make=make: make(**QUICK) for name, make in FAMILY.items()}
+MODELS |= {"every layer": lambda: every_layer(6, float), "PCA": lambda: npae.PCA(2)}
+
+
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_the_steps_of_a_page_give_the_numbers_that_it_must_reproduce(name, weights, path):
-    model = npae.PCA(2).fit(X) if name == "PCA" else FAMILY[name](**QUICK).fit(X)
+    model = MODELS[name]().fit(X)
     model.export(path, X, labels=Y, weights=weights)
     page, array = parts(path)
     (frame,), x = page["frames"], array(page["examples"]).astype(float)[: pages.TESTED]
