@@ -112,8 +112,8 @@ def directions(Z: Array) -> tuple[Array, Array]:
     if k <= 2:
         return np.zeros(k), np.eye(k, 2)
     centre = Z.mean(axis=0)
-    _, _, V = np.linalg.svd(np.cov((Z - centre).T))
-    D = V[:2].T
+    _, V = np.linalg.eigh((Z - centre).T @ (Z - centre))  # by rising variance
+    D = V[:, :-3:-1]
     return centre, D * np.sign(D[np.abs(D).argmax(axis=0), [0, 1]])
 
 

@@ -305,6 +305,18 @@ def test_a_page_makes_no_request_and_cannot(image_page):
     assert "Content Security Policy" in log
 
 
+def test_pages_of_unusual_shapes_open_and_are_as_exact(tmp_path):
+    still = np.tile(X[:1, :5], (9, 1))
+    pages = [tmp_path / f"{i}.html" for i in range(4)]
+    npae.PCA(1).fit(X[:, :1]).export(pages[0], X[:, :1])  # one column, one number
+    npae.AE(**QUICK | {"latent_dim": 3}).fit(still).export(pages[1], still)  # nothing varies
+    npae.AE(**QUICK | {"latent_dim": 40}).fit(X).export(pages[2], X[:1], image_shape=(12, 1))  # one row
+    npae.AE((), 1, epochs=1, code="sigmoid").fit(X).export(pages[3], X, **IMAGE)
+    found = self_tests(pages)
+    assert len(found) == 4
+    assert max(map(float, found.values())) <= 1e-5
+
+
 def test_a_page_is_drawn_in_light_and_in_dark_colours(image_page):
     image, (_, path), grounds = pytest.importorskip("matplotlib.image"), image_page, {}
     for scheme, number in (("light", 1), ("dark", 0)):
