@@ -298,7 +298,8 @@ function moved(z, p) {
 function drawMap() {
   const { context, w, h } = sharp($('codes'));
   const atlas = isImage && $('atlas').checked;
-  const key = [w, h, now.frame.epoch, frames.indexOf(now.frame), atlas, [...now.hidden], palette.paper].join();
+  const rest = atlas && Array.from(moved(now.z, [0, 0]), (z_j) => z_j.toFixed(6));  // what the map does not show of z
+  const key = [w, h, frames.indexOf(now.frame), [...now.hidden], palette.paper, rest].join();
   if (dots.at !== key) {
     dots.at = key;
     dots.canvas.width = $('codes').width;
