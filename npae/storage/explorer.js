@@ -278,7 +278,7 @@ const corners = ((all) => [0, 1].map((c) => {
   const margin = 0.06 * (high - low || 1);
   return [low - margin, high + margin];
 }))(frames.flatMap((frame) => frame.points));
-const PEN = 5, dots = { at: null, canvas: document.createElement('canvas') };  // the points, drawn once
+const dots = { key: null, canvas: document.createElement('canvas') };  // the points, drawn once for each key
 
 const onMap = (p, w, h) => [
   (w * (p[0] - corners[0][0])) / (corners[0][1] - corners[0][0]),
@@ -300,8 +300,8 @@ function drawMap() {
   const atlas = isImage && $('atlas').checked;
   const rest = atlas && Array.from(moved(now.z, [0, 0]), (z_j) => z_j.toFixed(6));  // what the map does not show of z
   const key = [w, h, frames.indexOf(now.frame), [...now.hidden], palette.paper, rest].join();
-  if (dots.at !== key) {
-    dots.at = key;
+  if (dots.key !== key) {
+    dots.key = key;
     dots.canvas.width = $('codes').width;
     dots.canvas.height = $('codes').height;
     const quiet = dots.canvas.getContext('2d');
@@ -323,7 +323,7 @@ function drawMap() {
   context.strokeStyle = palette.panel;
   context.fillStyle = palette.ink;
   context.beginPath();
-  context.arc(left, top, PEN + 1.5, 0, 2 * Math.PI);
+  context.arc(left, top, 6.5, 0, 2 * Math.PI);
   context.fill();
   context.stroke();
   if (isImage && now.byHand) drawPreview(context, left, top, w, h);
@@ -566,8 +566,10 @@ function drawFeatures() {
 
 // --- examples, samples, noise, epochs ------------------------------------------------------------------------------
 
-/** A small picture of x, or a number for a row of a table, that shows it when it is pressed. */
-function thumb(x, text, act) {
+const thumbs = new Map();  // a button -> what draws its picture, again in other colours
+
+/** A small picture of x, or for a row of a table its number, that acts when it is pressed. */
+function thumb(x, i, text, act) {
   const button = element('button', { type: 'button', className: 'thumb' });
   button.setAttribute('aria-label', text);
   button.title = text;
@@ -575,19 +577,21 @@ function thumb(x, text, act) {
   if (isImage) {
     const canvas = document.createElement('canvas');
     button.append(canvas);
-    thumbs.push(() => drawPixels(canvas, [x], greys()));
-    thumbs.at(-1)();
+    const draw = () => drawPixels(canvas, [x], greys());
+    thumbs.set(button, draw);
+    draw();
+  } else {
+    button.textContent = i + 1;
+    button.classList.add('text');
   }
   return button;
 }
-const thumbs = [];  // to draw again in other colours
 
 function setUpExamples() {
   for (const id of ['examples', 'samples']) $(id).classList.toggle('even', isImage);
   examples.forEach((x, i) => {
     const kind = model.example_labels?.[i], text = `example ${i + 1}${kind === undefined ? '' : `, ${labels[kind]}`}`;
-    const button = thumb(x, text, () => showInput(x));
-    if (!isImage) button.append(String(i + 1)), button.classList.add('text');
+    const button = thumb(x, i, text, () => showInput(x));
     if (kind !== undefined) {
       button.style.setProperty('--tint', `var(--label${kind})`);
       button.append(element('i'));
@@ -602,9 +606,7 @@ function setUpSamples() {
   const draw = () => {
     $('samples').replaceChildren(...Array.from({ length: isImage ? 40 : 12 }, (_, i) => {
       const z = Float64Array.from({ length: k }, normal);
-      const button = thumb(decode(z), `sample ${i + 1}`, () => showCode(z));
-      if (!isImage) button.append(String(i + 1)), button.classList.add('text');
-      return button;
+      return thumb(decode(z), i, `sample ${i + 1}`, () => showCode(z));
     }));
   };
   $('draw').addEventListener('click', draw);
@@ -615,8 +617,8 @@ const NOISE_NAMES = { gaussian: 'deviation', masking: 'share at 0', salt_and_pep
 
 function setUpNoise() {
   $('noise-card').hidden = !model.noise;
-  if (model.noise) $('x_hat-caption').textContent = 'denoised';
   if (!model.noise) return;
+  $('x_hat-caption').textContent = 'denoised';
   freshNoise();
   now.level = model.noise.level;
   $('noise-name').textContent = NOISE_NAMES[model.noise.kind];
@@ -818,7 +820,7 @@ function setUpTheme() {
     $('theme').textContent = theme === 'dark' ? 'Light' : 'Dark';
     $('theme').setAttribute('aria-label', `Change to ${theme === 'dark' ? 'light' : 'dark'} colours`);
     readColours();
-    thumbs.forEach((draw) => draw());
+    thumbs.forEach((draw, button) => (button.isConnected ? draw() : thumbs.delete(button)));
     if (now.z) update();
   };
   set(dark.matches ? 'dark' : 'light');

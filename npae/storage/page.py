@@ -11,8 +11,8 @@ A matrix W (n_in, n_out) is written in float32, or in eight bits with a scale s_
 
     q_ij = round(w_ij / s_j)          s_j = max_i |w_ij| / 127          w_ij ≈ s_j q_ij
 
-so each weight moves by at most s_j / 2 (Jacob et al., 2018, "Quantization and training of neural networks for efficient
-integer-arithmetic-only inference", section 2). Biases and means keep the model's dtype.
+so each weight moves by at most s_j / 2 (Krishnamoorthi, 2018, "Quantizing deep convolutional networks for efficient
+inference", section 2.2). Biases and means keep the model's dtype.
 """
 
 from __future__ import annotations
