@@ -30,7 +30,7 @@ map_of_digits = importlib.import_module("05_latent_space")
 
 FIGURE = Path(__file__).parent / "figures" / "15_explorer.png"
 ERROR, MORE = 34.0, 0.01  # squared error per test image of the AE's two numbers; the most that eight bits may add
-LOOK = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1180,1020", "--force-device-scale-factor=0.8"]
+LOOK = ["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-device-scale-factor=0.8"]
 
 
 def models(epochs):
@@ -53,8 +53,8 @@ def picture(ae, page, X, y, path):
     plots.latent_scatter(ae, X[:1000], y[:1000], fig.subplots())
     plots.save(fig, path)
     if browser := shutil.which("chromium") or shutil.which("google-chrome"):
-        command = [browser, *LOOK, f"--screenshot={path.resolve()}", page.resolve().as_uri()]
-        subprocess.run(command, capture_output=True, timeout=60, check=True)
+        command = [browser, *LOOK, "--window-size=1180,1020", f"--screenshot={path.resolve()}", page.resolve().as_uri()]
+        subprocess.run(command, capture_output=True, timeout=60, check=False)
 
 
 def main(path=FIGURE, epochs=16):

@@ -68,8 +68,7 @@ def export_page(
     chosen, examples = _selection(kind_of, len(table))
     rows, (x, stored) = _named(table[chosen], model), _stored(table[examples])
     block, written = _Numbers(), copy.deepcopy(model)  # its weights become those that the page computes with
-    shown: list[dict[str, Any]] = []
-    codes: list[Array] = []
+    shown, codes = [], []
     for epoch, loss, vector in frames:
         if vector is not None:
             _set_weights(written, vector)
@@ -77,8 +76,7 @@ def export_page(
         codes.append(written.encode(rows))
     Z = codes[-1].astype(np.float64)
     centre, D = directions(Z)
-    for frame, Z_then in zip(shown, codes, strict=True):
-        frame["points"] = block.add(points(Z_then, centre, D))
+    maps = [block.add(points(Z_then, centre, D)) for Z_then in codes]
     tested = _named(x[:TESTED], model)
     page = {
         "title": formulas.title, "d": table.shape[1], "k": Z.shape[1], "weights": weights, **columns,
@@ -86,7 +84,8 @@ def export_page(
         "noise": formulas.noise, "samples": formulas.samples, "labels": kinds,
         "label_of": None if kind_of is None else block.add(kind_of[chosen]),
         "examples": block.add(stored), "example_labels": None if kind_of is None else kind_of[examples].tolist(),
-        "frames": shown, "centre": centre.tolist(), "D": D.tolist(),
+        "frames": [frame | {"points": place} for frame, place in zip(shown, maps, strict=True)],
+        "centre": centre.tolist(), "D": D.tolist(),
         "code": _ranges(Z, axis=0), "order": np.argsort(-Z.var(axis=0), kind="stable").tolist(),
         "errors": {
             "rows": len(rows), "model": float(model.reconstruction_error(rows).mean()),

@@ -30,9 +30,9 @@ const red = (canvas) => {
 def browse(path, *options):
     """What Chromium writes about the page, and its log."""
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
-        f"--user-data-dir={path.parent / 'profile'}", "--blink-settings=preferredColorScheme=1", *options,
-        path.as_uri(),
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+        "--enable-logging=stderr", f"--user-data-dir={path.parent / 'profile'}",
+        "--blink-settings=preferredColorScheme=1", *options, path.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
     return done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "replace")
