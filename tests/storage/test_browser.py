@@ -11,7 +11,10 @@ from helpers import FAMILY, every_layer
 
 import npae
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
+]
 
 X = np.random.default_rng(0).random((60, 12)).astype(np.float32)
 Y = np.arange(60) % 3
