@@ -261,7 +261,7 @@ function drawCode() {
     const left = (n + 0.5) * slot - bar / 2;
     context.fillStyle = palette.line;  // the range in the data
     context.fillRect(left, y(code.high[j]), bar, Math.max(y(code.low[j]) - y(code.high[j]), 1));
-    context.fillStyle = now.z[j] < 0 ? palette.above : palette.accent;
+    context.fillStyle = now.z[j] < 0 ? palette.below : palette.above;
     context.fillRect(left, Math.min(y(now.z[j]), y(0)), bar, Math.max(Math.abs(y(now.z[j]) - y(0)), 1));
   });
   context.fillStyle = palette.muted;
@@ -747,7 +747,6 @@ function setUpWeights() {
   }
   if (!weightsOf('first')) now.layer = 'last', $('last').setAttribute('aria-pressed', 'true');
   $('units').hidden = $('unit').hidden = !isImage;
-  
   $('unit-buttons').hidden = $('unit-weights').hidden = isImage;
   $('units').addEventListener('click', (event) => {
     const box = $('units').getBoundingClientRect(), lines = Math.ceil(shown.units.length / shown.columns);
