@@ -117,12 +117,12 @@ def scatter(network, rng):
         p.value[...] = rng.uniform(0.2, 1.2, p.value.shape) * rng.choice([-1.0, 1.0], p.value.shape)
 
 
-def keep_off_kinks(network, x):
-    """Reject the example if any element lies within KINK_MARGIN of a kink."""
+def keep_off_kinks(network, x, noise=None):
+    """Reject the example if any element lies within KINK_MARGIN of a kink; `noise` draws the code, if it is random."""
     for layer in flat_layers(network):
         if layer.branches() or isinstance(layer, npae.ReLU | npae.LeakyReLU | npae.ELU):
             assume(np.abs(x).min() > KINK_MARGIN)
-        x = layer.forward(x)
+        x = layer.draw(x, copy.deepcopy(noise)) if noise and hasattr(layer, "draw") else layer.forward(x)
 
 
 def flat_layers(network):

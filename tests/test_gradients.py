@@ -203,13 +203,13 @@ SHAPES = {
 }
 
 
-def move_off_kinks(ae, x, seed):
+def move_off_kinks(ae, x, seed, noise=None):
     """Change the biases: they begin at zero, and a unit whose inputs are all zero would be on its kink."""
     rng = np.random.default_rng(seed)
     for p in ae.network_.parameters():
         if p.value.ndim == 1:
             p.value += rng.uniform(-0.5, 0.5, p.value.shape)
-    keep_off_kinks(ae.network_, x)
+    keep_off_kinks(ae.network_, x, noise)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -242,8 +242,8 @@ def test_denoising_autoencoder_with_its_noise_held_still(loss, corruption, x, sh
 def test_every_autoencoder_with_its_noise_held_still(name, x, shape):
     shape = {name: value for name, value in shape.items() if name != "activation"} | {"latent_dim": 2}
     model = FAMILY[name](**shape, optimizer=npae.Adam(0.05)).fit(x)
-    inputs = model.objective(x, np.random.default_rng(0).spawn(1)[0]).inputs
-    move_off_kinks(model, inputs, shape["random_state"])
+    whole, _, inputs, _ = model.objective(x, np.random.default_rng(0).spawn(1)[0])
+    move_off_kinks(model, inputs, shape["random_state"], whole.noise)
     check(model, x, f"{name}, {'trained' if shape['epochs'] else 'at the start'}", random_state=0)
 
 
