@@ -25,7 +25,7 @@ def test_penalties_of_z(weighted, data, z):
     check(
         Penalised(npae.GaussianKL(0.7), w), np.hstack([z, z[:, ::-1]]), f"GaussianKL, {kind}", target=np.hstack([z, z])
     )
-    inside = 1 / (1 + np.exp(-z)) / (1 if w is None else 1.2 * max(1, w.max()))  # a weighted mean, too, is inside
+    inside = 1 / (1 + np.exp(-z / 2)) / (1 if w is None else 1.2 * max(1, w.max()))  # a weighted mean, too, is inside
     check(Penalised(npae.KLSparsity(0.2, 0.7), w), inside, f"KLSparsity, {kind}", target=z)
 
 
