@@ -35,7 +35,7 @@ def models(epochs):
         "epochs": epochs, "batch_size": 100, "random_state": 0, "verbose": True,
     }  # fmt: skip
     yield npae.AE(**options)
-    yield npae.AE(**options | {"epochs": epochs - 2})
+    yield npae.AE(**options | {"epochs": max(1, epochs - 2)})
     yield npae.DAE(**options, corruption=npae.GaussianNoise(0.3))
     yield npae.AE(**options, penalty=npae.Contractive(2e-4))
 
