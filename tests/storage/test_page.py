@@ -93,7 +93,7 @@ def test_an_export_leaves_the_model_as_it_was(path):
         np.testing.assert_array_equal(model.reconstruct(X), before[1])
 
 
-finite = st.floats(-1e3, 1e3, width=32)
+finite = st.floats(-1e3, 1e3, width=32).map(lambda w: w if abs(w) > 1e-30 else 0.0)  # s keeps its digits
 
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=finite))
