@@ -2,8 +2,7 @@
 
 A task sums its elements in order, and the last task of a kernel adds these sums in order. So the value does not depend
 on the number of threads. With weights, a task is several rows instead of a block; `scale` is the factor of the gradient
-that all elements of a row or block share.
-`size` is what the sums are divided by: the number of elements over the caller's `scale`.
+that all elements of a row or block share. `size` divides the sums: the number of elements over the caller's `scale`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ LANES = BLOCK // 64  # partial sums of a block of cross-entropies
 
 
 @inner
-def mean_of_sums(sums: Array, size: int, value: Array, task: int) -> None:
+def mean_of_sums(sums: Array, size: float, value: Array, task: int) -> None:
     total = 0.0
     for i in range(sums.size):
         total += sums[i]
