@@ -192,6 +192,7 @@ class Estimator(Base):
         image_shape: tuple[int, int] | None = None,
         names: Sequence[str] | None = None,
         units: Sequence[str] | None = None,
+        scaler: Any = None,
         weights: str = "float32",
         kept: Any = None,
     ) -> None:
@@ -211,7 +212,9 @@ class Estimator(Base):
         image_shape : (height, width), optional
             Each row of X is a grey image. Without it each row is a list of named numbers.
         names, units : sequences of d str, optional
-            Of the columns of a table. Names are those of fit's DataFrame, if it had one, or x1, x2, ...
+            Of the columns of a table. Names are those of fit's DataFrame or of X, or x1, x2, ...
+        scaler : object with inverse_transform, optional
+            What made X, scikit-learn's StandardScaler, say: the table shows its numbers as they were before.
         weights : "float32" or "int8"
             int8 makes the page about four times smaller. The page shows the reconstruction error with both.
         kept : `KeepWeights`, optional
@@ -232,7 +235,8 @@ class Estimator(Base):
         """
         self._learned("n_features_in_")
         path = as_path(path, "export")
-        page = {"labels": labels, "image_shape": image_shape, "names": names, "units": units, "kept": kept}
+        page = {"labels": labels, "image_shape": image_shape, "names": names, "units": units,
+                "scaler": scaler, "kept": kept}  # fmt: skip
         if path.lower().endswith(".html"):
             self._export(path, X, page | {"weights": weights})
             return

@@ -105,7 +105,7 @@ const labelOf = model.label_of ? array(model.label_of) : null;
 
 const now = {
   frame: frames.at(-1), x: examples[0], z: null, x_hat: null, byHand: false,  // z was moved away from f(x)
-  level: 0, noise: null, unit: 0, layer: 'first', hidden: new Set(),
+  level: 0, noise: null, unit: null, layer: 'first', hidden: new Set(),
 };
 
 const encode = (x, frame = now.frame) => run(frame.f, x);
@@ -526,6 +526,7 @@ function setUpDrawing() {
 // --- the input: the columns of a table ------------------------------------------------------------------------------
 
 const features = [];
+const measured = (x_j, j) => short(model.a[j] * x_j + model.c[j]);  // as it was before a scaler
 
 function setUpFeatures() {
   model.names.forEach((name, j) => {
@@ -555,8 +556,8 @@ function setBar(bar, value) {
 function drawFeatures() {
   features.forEach(({ input, value, x_hat, bar }, j) => {
     input.value = now.x[j];
-    value.textContent = short(now.x[j]);
-    x_hat.textContent = short(now.x_hat[j]);
+    value.textContent = input.ariaValueText = measured(now.x[j], j);
+    x_hat.textContent = measured(now.x_hat[j], j);
     const error = (now.x_hat[j] - now.x[j]) / (ranges.std[j] || 1);
     setBar(bar, error / MOST);
     bar.title = `${short(error)} standard deviations`;
@@ -681,7 +682,18 @@ function weightsOf(layer) {
   if (step.step === 'dense' ? step.b.length !== (layer === 'first' ? n : d) : layer === 'first') return null;
   const units = Array.from({ length: n }, (_, u) =>
     Float64Array.from({ length: d }, (_, j) => (alongRows ? step.W[u * d + j] : step.W[j * n + u])));
-  return { units, b: layer === 'first' ? step.b : null, step, steps };
+  const upTo = steps.slice(0, steps.indexOf(step) + (layer === 'first' ? 1 : 0));
+  return { units, b: layer === 'first' ? step.b : null, values: (y) => run(upTo, y) };
+}
+
+/** The unit whose value differs most among the examples. */
+function liveliest({ units, values }) {
+  const found = examples.map((x) => values(now.layer === 'first' ? x : encode(x)));
+  const spread = units.map((_, u) => {
+    const mean = found.reduce((sum, value) => sum + value[u], 0) / found.length;
+    return found.reduce((sum, value) => sum + (value[u] - mean) ** 2, 0);
+  });
+  return spread.indexOf(Math.max(...spread));
 }
 
 let shown = null;  // the units on the page
@@ -691,7 +703,7 @@ function drawUnits() {
   shown = weightsOf(now.layer);
   $('weights-card').hidden = !shown;
   if (!shown) return;
-  now.unit = Math.min(now.unit, shown.units.length - 1);
+  now.unit ??= liveliest(shown);
   shown.frame = now.frame;
   shown.colours = palette.paper;
   shown.most = shown.units.map((unit) => Math.max(1e-30, unit.reduce((most, w) => Math.max(most, Math.abs(w)), 0)));
@@ -726,8 +738,7 @@ function drawUnit() {
     [...$('unit-buttons').children].forEach((button, n) => button.setAttribute('aria-pressed', String(n === u)));
   }
   $('unit-name').textContent = `Unit ${u + 1} of ${units.length}`;
-  const upTo = shown.steps.slice(0, shown.steps.indexOf(shown.step) + (first ? 1 : 0));
-  const value = run(upTo, first ? seen() : now.z)[u];
+  const value = shown.values(first ? seen() : now.z)[u];
   $('unit-about').textContent = first
     ? `${now.byHand ? 'For x' : 'Now'} its sum is ${short(value)}, with bias ${short(b[u])}. Orange weights raise it, `
       + `blue ones lower it. The largest is ${short(most[u])}.`
@@ -738,7 +749,7 @@ function drawUnit() {
 function setUpWeights() {
   for (const layer of ['first', 'last']) {
     $(layer).addEventListener('click', () => {
-      now.layer = layer;
+      now.layer = layer, now.unit = null;
       for (const other of ['first', 'last']) $(other).setAttribute('aria-pressed', String(other === layer));
       drawUnits();
       drawUnit();

@@ -42,7 +42,8 @@ _STEPS: dict[type[Layer], Callable[[Any], list[Step]]] = {
 class Formulas:
     """z = f(x) and x_hat = g(z), and what else a page must know of a model.
 
-    `noise` is the corruption that f was trained with, `samples` says whether codes from N(0, I) mean anything.
+    `noise` is the corruption that f was trained with, if it is one of npae's; `samples` says whether codes from N(0, I)
+    mean anything.
     """
 
     title: str
@@ -81,13 +82,14 @@ def pca_formulas(mean: Array, V: Array) -> Formulas:
     return Formulas("A principal component analysis", f, [{"step": "tied", "W": W, "b": mean}])
 
 
-def noise_of(corruption: Corruption) -> dict[str, Any]:
-    """The kind of noise, its level in training and the largest to try; a corruption of one's own shows as Gaussian."""
-    if isinstance(corruption, MaskingNoise):
+def noise_of(corruption: Corruption) -> dict[str, Any] | None:
+    """The kind of noise, its level in training and the largest to try; None for a corruption of one's own."""
+    if type(corruption) is MaskingNoise:
         return {"kind": "masking", "level": corruption.fraction, "most": 1}
-    if isinstance(corruption, SaltAndPepper):
+    if type(corruption) is SaltAndPepper:
         ends = {"low": corruption.low, "high": corruption.high}
         return {"kind": "salt_and_pepper", "level": corruption.fraction, "most": 1, **ends}
-    std, clip = (corruption.std, corruption.clip) if isinstance(corruption, GaussianNoise) else (0.0, None)
-    low, high = clip or (None, None)
-    return {"kind": "gaussian", "level": std, "most": 2 * std or 1, "low": low, "high": high}
+    if type(corruption) is GaussianNoise:
+        low, high = corruption.clip or (None, None)
+        return {"kind": "gaussian", "level": corruption.std, "most": 2 * corruption.std or 1, "low": low, "high": high}
+    return None

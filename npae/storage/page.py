@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from npae.estimator.arguments import as_image_shape, as_path
-from npae.estimator.dataframes import NamedRows
+from npae.estimator.dataframes import NamedRows, column_names
 from npae.fitting.callbacks import KeepWeights
 from npae.kernels.arrays import Array, ArrayLike
 from npae.storage.files import atomic_write
@@ -48,6 +48,7 @@ def export_page(
     image_shape: tuple[int, int] | None = None,
     names: Iterable[str] | None = None,
     units: Iterable[str] | None = None,
+    scaler: Any = None,
     weights: str = "float32",
     kept: KeepWeights | None = None,
 ) -> None:
@@ -63,7 +64,7 @@ def export_page(
         raise ValueError(f"export expected weights as one of {WEIGHTS}, got {weights!r}: choose one of these.")
     table: Array = model._table(X)
     kinds, kind_of = _labels(labels, len(table))
-    columns = _columns(model, image_shape, names, units)
+    columns = _columns(model, image_shape, X, names, units, scaler)
     frames = _kept(model, kept)
     chosen, examples = _selection(kind_of, len(table))
     rows, (x, stored) = _named(table[chosen], model), _stored(table[examples])
@@ -228,19 +229,45 @@ def _labels(labels: Any, n: int) -> tuple[list[str], Array | None]:
     return [str(kind) for kind in kinds], kind_of.astype(np.uint8)
 
 
-def _columns(model: Any, image_shape: Any, names: Any, units: Any) -> dict[str, Any]:
-    """The shape of an image, or the names and units of columns."""
+def _columns(model: Any, image_shape: Any, X: Any, names: Any, units: Any, scaler: Any) -> dict[str, Any]:
+    """The shape of an image, or of columns the names, the units and (a, c) of a x + c, the numbers in these units."""
     d = model.n_features_in_
     if image_shape is None:
-        fitted = vars(model).get("feature_names_in_", [f"x{j + 1}" for j in range(d)])
-        return {"names": _texts(fitted if names is None else names, d, "names"),
-                "units": _texts([""] * d if units is None else units, d, "units"), "image_shape": None}  # fmt: skip
-    if names is not None or units is not None:
-        raise ValueError("export expected names and units with a table, got image_shape, too: leave out one of them.")
+        usual = [f"x{j + 1}" for j in range(d)]
+        fitted = vars(model).get("feature_names_in_", column_names(X, "export"))
+        a, c = _unscaled(scaler, d)
+        return {"names": _texts(names if names is not None else usual if fitted is None else fitted, d, "names"),
+                "units": _texts([""] * d if units is None else units, d, "units"),
+                "a": a.tolist(), "c": c.tolist(), "image_shape": None}  # fmt: skip
+    given = [name for name, value in {"names": names, "units": units, "scaler": scaler}.items() if value is not None]
+    if given:
+        raise ValueError(f"export expected image_shape or {', '.join(given)}, got both: leave out one of them.")
     height, width = as_image_shape(image_shape, "export")
     if height * width != d:
         raise ValueError(f"export expected image_shape of {d} pixels, got {height} x {width}: pass the rows' shape.")
     return {"image_shape": [height, width]}
+
+
+def _unscaled(scaler: Any, d: int) -> tuple[Array, Array]:
+    """a (d,) and c (d,) with which the scaler's inverse is a x + c."""
+    if scaler is None:
+        return np.ones(d), np.zeros(d)
+    tried = np.vstack([np.zeros(d), np.ones(d), np.random.default_rng(0).normal(size=(2, d))])
+    try:
+        before = np.asarray(scaler.inverse_transform(tried), dtype=float)
+        c, a = before[0], before[1] - before[0]
+        affine = before.shape == tried.shape and np.allclose(before, a * tried + c)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"export expected scaler fitted on {d} columns, with inverse_transform, got {scaler!r:.200} and {error}: "
+            "pass the StandardScaler, say, that made X."
+        ) from error
+    if not affine or not np.isfinite(before).all():
+        raise ValueError(
+            f"export expected a scaler that multiplies each column by a number and adds one, got {scaler!r:.200}: "
+            "leave it out, and the page shows the numbers of X."
+        )
+    return a, c
 
 
 def _texts(values: Any, d: int, name: str) -> list[str]:

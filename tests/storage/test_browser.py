@@ -207,15 +207,21 @@ def test_the_weights_of_a_unit_are_shown_in_blue_and_orange(image_page):
     found = play(
         path,
         "const box = $('units').getBoundingClientRect(); const at = { clientX: box.left + 3, clientY: box.top + 3 };"
+        "found.most = $('unit-name').textContent; for (let i = 0; i < 9; i++) key('units', 'ArrowLeft');"
         "key('units', 'ArrowRight'); key('units', 'ArrowRight'); found.name = $('unit-name').textContent;"
         "found.unit = red($('unit')); $('units').dispatchEvent(new MouseEvent('click', at));"
-        "found.clicked = $('unit-name').textContent; $('last').click(); found.last = red($('unit'));",
+        "found.clicked = $('unit-name').textContent; $('last').click(); found.last = red($('unit'));"
+        "found.most_last = $('unit-name').textContent;",
     )
+    hidden = ae.encoder_.layers[0].forward(X[:40])  # the examples
+    last = npae.Sequential(*ae.decoder_.layers[:-1]).forward(ae.encode(X[:40]))
+    assert found["most"] == f"Unit {hidden.var(axis=0).argmax() + 1} of 9"
+    assert found["most_last"] == f"Unit {last.var(axis=0).argmax() + 1} of 9"
     assert found["name"] == "Unit 3 of 9"
     assert found["clicked"] == "Unit 1 of 9"
     for shown, w in (
         (found["unit"], ae.encoder_.layers[0].W.value[:, 2]),
-        (found["last"], ae.decoder_.layers[-1].W.value[0]),
+        (found["last"], ae.decoder_.layers[-1].W.value[last.var(axis=0).argmax()]),
     ):
         w = w / np.abs(w).max()
         expected = np.where(w < 0, PAPER * (1 + w), PAPER + (0xD5 - PAPER) * w)  # the red of #0072b2 is 0
@@ -253,6 +259,11 @@ def test_a_vae_draws_samples_that_can_be_chosen(tmp_path):
     assert found["x_hat"] == found["second"][1]
 
 
+class Tenfold:
+    def inverse_transform(self, x):
+        return 10 * x - 2
+
+
 ODD = ['</script><img src="x">', "\"quotes\" 'and' \\", "数字 ελληνικά עברית", "<b>&amp;", "a b", "{{script}}"]
 
 
@@ -260,12 +271,14 @@ def test_a_table_has_sliders_names_units_errors_and_labels_of_any_text(tmp_path)
     table = X[:, :6]
     pca = npae.PCA(2).fit(table)
     labels = np.array(ODD[:3])[Y]
-    pca.export(tmp_path / "model.html", table, names=ODD, units=["°C", "", "<i>", "m", "m", "m"], labels=labels)
+    pca.export(tmp_path / "model.html", table, names=ODD, units=["°C", "", "<i>", "m", "m", "m"], labels=labels,
+               scaler=Tenfold())  # fmt: skip
     found = play(
         tmp_path / "model.html",
         "found.names = texts('#features td:first-child'); found.legend = texts('#legend button');"
         "found.tags = document.querySelectorAll('img, #features i, #legend b').length;"
         "slide(document.querySelector('#features input'), 0.25);"
+        "found.spoken = document.querySelector('#features input').ariaValueText;"
         "found.x = texts('#features td:nth-child(3)'); found.x_hat = texts('#features td:nth-child(4)');"
         "found.bars = [...document.querySelectorAll('#features b')].map((bar) => bar.title);"
         "$('legend').firstChild.click(); found.off = $('legend').firstChild.getAttribute('aria-pressed');",
@@ -281,8 +294,9 @@ def test_a_table_has_sliders_names_units_errors_and_labels_of_any_text(tmp_path)
     def number(texts):
         return [float(text.replace("−", "-")) for text in texts]
 
-    np.testing.assert_allclose(number(found["x"]), x[0], atol=6e-4)
-    np.testing.assert_allclose(number(found["x_hat"]), x_hat[0], atol=6e-4)
+    np.testing.assert_allclose(number(found["x"]), Tenfold().inverse_transform(x[0]), atol=6e-3)
+    np.testing.assert_allclose(number(found["x_hat"]), Tenfold().inverse_transform(x_hat[0]), atol=6e-3)
+    assert found["spoken"] == found["x"][0]
     errors = number(title.split()[0] for title in found["bars"])
     np.testing.assert_allclose(errors, ((x_hat - x) / table.std(axis=0))[0], atol=6e-3)
 

@@ -147,6 +147,37 @@ def test_a_table_has_names_units_and_ranges(path):
     assert parts(path)[0]["names"] == ["x1", "x2", "x3", "x4", "x5", "x6"]
     npae.PCA(2).fit(X).export(path, X, names=NAMES)
     assert parts(path)[0]["names"] == NAMES
+    with pytest.warns(UserWarning, match="without feature names"):
+        npae.PCA(2).fit(X).export(path, frame)
+    assert parts(path)[0]["names"] == NAMES
+
+
+class Scaler:
+    """u -> (u - c) / a, and back."""
+
+    def __init__(self, a, c):
+        self.a, self.c = a, c
+
+    def transform(self, U):
+        return (U - self.c) / self.a
+
+    def inverse_transform(self, X):
+        return X * self.a + self.c
+
+
+def test_a_table_shows_its_numbers_as_they_were_before_a_scaler(path):
+    a, c = np.array([2.0, 5, -1, 1e4, 1, 1e-3]), np.arange(6.0)
+    scaler = Scaler(a, c)
+    npae.PCA(2).fit(scaler.transform(X)).export(path, scaler.transform(X), scaler=scaler)
+    page, array = parts(path)
+    np.testing.assert_allclose(page["a"], a)
+    np.testing.assert_allclose(page["c"], c)
+    before = array(page["examples"]) * page["a"] + page["c"]
+    rounding = 6 * 2.0**-24  # of (u - c) / a in float32, for |u - c| up to 6
+    np.testing.assert_allclose(before, X[: pages.EXAMPLES], rtol=0, atol=rounding)
+    npae.PCA(2).fit(X).export(path, X)
+    page, _ = parts(path)
+    assert (page["a"], page["c"]) == ([1] * 6, [0] * 6)
 
 
 def test_the_numbers_of_a_code_are_ordered_by_their_variance(path):
@@ -193,8 +224,18 @@ def test_the_noise_of_a_dae_is_that_of_its_training():
     assert noise_of(npae.MaskingNoise(0.2)) == {"kind": "masking", "level": 0.2, "most": 1}
     ends = {"kind": "salt_and_pepper", "level": 0.1, "most": 1, "low": -1, "high": 2}
     assert noise_of(npae.SaltAndPepper(0.1, -1, 2)) == ends
-    own = noise_of(lambda x, rng: x)
-    assert (own["kind"], own["level"], own["most"]) == ("gaussian", 0, 1)
+
+
+class Own(npae.GaussianNoise):
+    pass
+
+
+@pytest.mark.parametrize("own", [Own(0.3), lambda x, rng: x])
+def test_a_corruption_of_ones_own_has_no_slider(own, path):
+    npae.DAE(**QUICK, corruption=own).fit(X).export(path, X)
+    page, _ = parts(path)
+    assert page["noise"] is None
+    assert page["title"] == "A denoising autoencoder"
 
 
 # --- kept epochs -----------------------------------------------------------------------------------------------------
@@ -253,6 +294,11 @@ def test_arguments_that_do_not_fit_are_refused_and_the_old_file_is_kept(path):
         (ValueError, "6 pixels", {"image_shape": (2, 2)}),
         (ValueError, "image_shape", {"image_shape": 6}),
         (ValueError, "leave out one", {"image_shape": (2, 3), "units": list("abcdef")}),
+        (ValueError, "image_shape or scaler", {"image_shape": (2, 3), "scaler": Scaler(1, 0)}),
+        (TypeError, "scaler fitted on 6 columns", {"scaler": "standard"}),
+        (TypeError, "scaler fitted on 6 columns", {"scaler": Scaler(np.ones(5), 0)}),
+        (ValueError, "multiplies each column", {"scaler": npae.PCA(6).fit(X)}),
+        (ValueError, "multiplies each column", {"scaler": Scaler(1, np.nan)}),
         (ValueError, "names as 6 texts", {"names": ["a"]}),
         (ValueError, "units as 6 texts", {"units": "metres"}),
         (ValueError, "names as 6 texts", {"names": range(6)}),
