@@ -818,7 +818,8 @@ function setUpFooter() {
   } else line('Mean squared error of ', String(n), ' rows: ', page.toPrecision(4), '.');
   line('This page computes what NumPy computes: the largest difference in a self test is ', most.toExponential(1), '.');
   if (!(most <= 1e-5)) $('footer').lastChild.classList.add('wrong');
-  line('A decode takes ', `${time.toFixed(2)} ms`, '. The page is one file, and asks the network for nothing.');
+  line('A decode takes ', `${time < 0.01 ? 'less than 0.01' : time.toFixed(2)} ms`,
+    '. The page is one file, and asks the network for nothing.');
 }
 
 // --- the page ------------------------------------------------------------------------------------------------------
