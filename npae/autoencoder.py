@@ -192,7 +192,7 @@ class Autoencoder(Estimator, savable=False):
         network: Sequential = self._learned("network_")
         X = self._table(X, keep_memmap=True)
         self.loss_.check_target(X)
-        return -check_finite(losses_by_row(network, self.loss_, X), type(self).__name__)
+        return -check_finite(losses_by_row(network, self.loss_, X, X), type(self).__name__)
 
     def objective(self, X: ArrayLike, rng: RandomState = None) -> Objective:
         """The L that fit minimises on X, in parts: for `check_gradients` and for your own training loop.

@@ -20,7 +20,7 @@ import numpy as np
 from npae.estimator.arguments import as_real
 from npae.kernels.arrays import Array
 from npae.layers import add
-from npae.losses import BCE, MSE, bce, mse
+from npae.losses import BCE, MSE, bce, bce_rows, mse, mse_rows
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Bernoulli(BCE):
         return bce(prediction, target, weight, scale=target.shape[1])
 
     def _by_row(self, output: Array, target: Array) -> Array:
-        rows: Array = target.shape[1] * super()._by_row(output, target)
-        return rows
+        return bce_rows(output, target, target.shape[1])
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ class Gaussian(MSE):
 
     def _by_row(self, output: Array, target: Array) -> Array:
         std, d = self._std(), target.shape[1]
-        rows: Array = d * super()._by_row(output, target) / (2 * std * std) + _constant(d, std)
-        return rows
+        return mse_rows(output, target, d / (2 * std * std), _constant(d, std).item())
 
     def _std(self) -> float:
         if self.std is None:

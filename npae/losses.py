@@ -82,13 +82,13 @@ class Loss:
         raise NotImplementedError
 
     def _by_row(self, output: Array, target: Array) -> Array:
-        """The loss of each row alone, (N,) in float64, without checks; a subclass may have a faster formula.
+        """The loss of each row alone, (N, 1) in float64, without checks; a subclass may have a faster formula.
 
         `output` is what the network returns, for BCE logits, and never a reconstruction: BCE cannot tell probabilities
         from logits. So this method is not public; `score_samples(X)` of a model takes the data alone.
         """
         pairs = zip(output[:, None], target[:, None], strict=True)
-        return np.array([self.value_and_gradient(one, x)[0] for one, x in pairs], np.float64)
+        return np.array([self.value_and_gradient(one, x)[0] for one, x in pairs], np.float64)[:, None]
 
     def check_target(self, target: Array) -> None:
         """Raise ValueError if the loss is not defined for this target."""
@@ -125,6 +125,12 @@ def mse(prediction: Array, target: Array, weight: Array | None = None, scale: fl
     return _weighted_mean(error * error, 2 * error, weight, scale)
 
 
+@kernel
+def mse_rows(prediction: Array, target: Array, scale: float = 1.0, constant: float = 0.0) -> Array:
+    losses: Array = scale * np.square(prediction - target).mean(axis=1, dtype=np.float64, keepdims=True) + constant
+    return losses
+
+
 @dataclass(frozen=True)
 class MSE(Loss):
     """Mean squared error: L = mean (x_hat - x)²,  dL/dx_hat = 2 (x_hat - x) / (N d).
@@ -143,7 +149,7 @@ class MSE(Loss):
         return mse(prediction, target, weight)
 
     def _by_row(self, output: Array, target: Array) -> Array:
-        return np.asarray(np.square(output - target).mean(axis=1, dtype=np.float64))
+        return mse_rows(output, target)
 
 
 @kernel
@@ -161,6 +167,14 @@ def bce(logits: Array, target: Array, weight: Array | None = None, scale: float 
     e, miss = np.exp(-magnitude), np.where(positive, 1 - target, target)
     slope = miss - e / (1 + e)
     return _weighted_mean(magnitude * miss + np.log1p(e), np.where(positive, slope, -slope), weight, scale)
+
+
+@kernel
+def bce_rows(logits: Array, target: Array, scale: float = 1.0) -> Array:
+    magnitude = np.abs(logits)
+    cost = magnitude * np.where(logits > 0, 1 - target, target) + np.log1p(np.exp(-magnitude))
+    losses: Array = scale * cost.mean(axis=1, dtype=np.float64, keepdims=True)
+    return losses
 
 
 @dataclass(frozen=True)
@@ -192,9 +206,7 @@ class BCE(Loss):
         return bce(prediction, target, weight)
 
     def _by_row(self, output: Array, target: Array) -> Array:
-        magnitude = np.abs(output)
-        cost = magnitude * np.where(output > 0, 1 - target, target) + np.log1p(np.exp(-magnitude))
-        return np.asarray(cost.mean(axis=1, dtype=np.float64))
+        return bce_rows(output, target)
 
     def check_target(self, target: Array) -> None:
         check_range(target, 1.0, "BCE")
@@ -325,7 +337,7 @@ class SSIM(Loss):
 
     def _by_row(self, output: Array, target: Array) -> Array:
         S = self._forward(output, target)[4]
-        return np.asarray(1 - S.mean(axis=(1, 2)))
+        return np.asarray(1 - S.mean(axis=(1, 2))[:, None])
 
     def check_target(self, target: Array) -> None:
         check_range(target, self.data_range, "SSIM")

@@ -30,7 +30,7 @@ from npae.autoencoder import Autoencoder
 from npae.codes import GaussianCode
 from npae.estimator.arguments import as_count, as_generator, as_real
 from npae.estimator.validation import as_weights, check_finite
-from npae.fitting.prediction import predict_in_batches
+from npae.fitting.prediction import losses_by_row, predict_in_batches
 from npae.kernels.arrays import Array, ArrayLike, RandomState
 from npae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, linear_noise
 from npae.losses import Loss
@@ -113,19 +113,15 @@ decoder, dtype, random_state, verbose
         self._learned("network_")
         X, caller = self._table(X, keep_memmap=True), type(self).__name__
         self.loss_.check_target(X)
-        encoder, code, decoder = self._parts()
-        bounds = np.empty(len(X))
+        H, k = self._distributions(X), self._n_features_out
+        losses = divergences(H)
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, len(X), ROWS_AT_ONCE):
-                x = np.ascontiguousarray(X[start : start + ROWS_AT_ONCE], self._dtype)
-                h = encoder.forward(x)
-                mu, log_variance = h[:, : code.k], h[:, code.k :]
-                losses = divergences(h)
-                for e in noise_of_rows(x, code.k):
-                    z = mu + np.exp(log_variance / 2) * e
-                    losses += self.loss_._by_row(decoder.forward(z), x) / DRAWS
-                bounds[start : start + ROWS_AT_ONCE] = -losses
-        return check_finite(bounds, caller)
+                rows = slice(start, start + ROWS_AT_ONCE)
+                x, mu, std = X[rows].astype(self._dtype), H[rows, :k], np.exp(H[rows, k:] / 2)
+                for noise in noise_of_rows(x, k):
+                    losses[rows] += losses_by_row(self.decoder_, self.loss_, mu + std * noise, x) / DRAWS
+        return check_finite(-losses, caller)
 
     def log_likelihood(self, X: ArrayLike, samples: int = 1000, random_state: RandomState = 0) -> Array:
         """An estimate of log p(x) in nats for each row of X, shape (n,), by importance sampling.
@@ -141,23 +137,38 @@ decoder, dtype, random_state, verbose
         or samples is not a whole number >= 1.
         """
         self._learned("network_")
-        (encoder, _, decoder), caller = self._parts(), type(self).__name__
+        caller = type(self).__name__
         samples, rng = as_count(samples, caller, "samples"), as_generator(random_state, caller)
         X = self._table(X, keep_memmap=True)
         self.loss_.check_target(X)
-        H, k = predict_in_batches(encoder.forward, X, self._dtype, caller, encoder), self._n_features_out
+        H = self._distributions(X)
         result = np.empty(len(X))
-        for i, (mu, log_variance) in enumerate(zip(H[:, :k], H[:, k:], strict=True)):
-            log_weights = []
-            for first in range(0, samples, ROWS_AT_ONCE):
-                noise = rng.standard_normal((min(ROWS_AT_ONCE, samples - first), k)).astype(self._dtype)
-                z = mu + np.exp(log_variance / 2) * noise
-                log_prior_over_q = ((noise**2 - z**2 + log_variance) / 2).sum(axis=1, dtype=np.float64)
-                x = np.broadcast_to(X[i].astype(self._dtype), (len(z), len(X[i])))
-                log_weights.append(log_prior_over_q - self.loss_._by_row(decoder.forward(z), x))
-            log_w = np.concatenate(log_weights)
-            result[i] = log_w.max() + np.log(np.mean(np.exp(log_w - log_w.max())))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for start in range(0, len(X), ROWS_AT_ONCE):
+                rows = slice(start, start + ROWS_AT_ONCE)
+                result[rows] = self._log_mean_weight(X[rows].astype(self._dtype), H[rows], samples, rng)
         return check_finite(result, caller)
+
+    def _log_mean_weight(self, x: Array, h: Array, samples: int, rng: np.random.Generator) -> Array:
+        """log 1/S Σ_s p(x|z_s) p(z_s) / q(z_s|x) for each row x (n, d), of which h has (μ, log σ²)."""
+        k, at_once = self._n_features_out, min(samples, ROWS_AT_ONCE // len(x))
+        x, h = np.tile(x, (at_once, 1)), np.tile(h, (at_once, 1))
+        mu, std, log_std = h[:, :k], np.exp(h[:, k:] / 2), h[:, k:].sum(axis=1, dtype=np.float64) / 2
+        n = len(x) // at_once
+        total = np.full(n, -np.inf)
+        for first in range(0, samples, at_once):
+            draws = min(at_once, samples - first)
+            some = slice(0, draws * n)
+            noise = rng.standard_normal((draws * n, k), dtype=self._dtype)
+            z = mu[some] + std[some] * noise
+            log_prior_over_q = (noise**2 - z**2).sum(axis=1, dtype=np.float64) / 2 + log_std[some]
+            log_w = log_prior_over_q - losses_by_row(self.decoder_, self.loss_, z, x[some])
+            total = np.logaddexp(total, np.logaddexp.reduce(log_w.reshape(draws, n)))
+        return np.asarray(total - np.log(samples))
+
+    def _distributions(self, X: Array) -> Array:
+        """(μ, log σ²) of each row."""
+        return predict_in_batches(self.encoder_.forward, X, self._dtype, type(self).__name__, self.encoder_)
 
     def encode(self, X: ArrayLike) -> Array:
         """μ of q(z|x), shape (n, latent_dim). Raises as `AE.encode` does."""

@@ -217,8 +217,8 @@ def test_the_loss_by_row_is_that_of_each_row_alone(data, x):
         rows = [loss(x[i : i + 1], target[i : i + 1])[0] for i in range(len(x))]
         for dtype, near in ((np.float64, 1e-12), (np.float32, 1e-5)):
             by_row = loss._by_row(x.astype(dtype), target.astype(dtype))
-            assert (by_row.shape, by_row.dtype) == ((len(x),), np.float64)
-            np.testing.assert_allclose(by_row, rows, rtol=near, atol=near)
+            assert (by_row.shape, by_row.dtype) == ((len(x), 1), np.float64)
+            np.testing.assert_allclose(by_row[:, 0], rows, rtol=near, atol=near)
 
 
 class Shifted(npae.BCE):
@@ -231,7 +231,7 @@ class Shifted(npae.BCE):
 
 def test_bce_by_row_keeps_its_digits_at_huge_logits():
     z, t = np.array([[1e4], [-1e4], [1e4], [40.0]]), np.array([[1.0], [1.0], [0.25], [1.0]])
-    np.testing.assert_allclose(npae.BCE()._by_row(z, t), [0, 1e4, 7500, math.exp(-40)], rtol=1e-12)
+    np.testing.assert_allclose(npae.BCE()._by_row(z, t)[:, 0], [0, 1e4, 7500, math.exp(-40)], rtol=1e-12)
 
 
 def test_no_public_method_of_a_loss_would_take_probabilities_for_logits_row_by_row():

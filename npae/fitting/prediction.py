@@ -92,16 +92,16 @@ def evaluate(
     return float(losses @ rows) / len(inputs)
 
 
-def losses_by_row(network: Sequential, loss: Loss, X: Array) -> Array:
-    """The loss of each row of X (N, d) against its reconstruction, (N,) in float64: the mean of them is `evaluate`."""
-    losses = np.empty(len(X))
-    at_once = _rows_at_once(X.shape[1])
+def losses_by_row(network: Sequential, loss: Loss, inputs: Array, targets: Array) -> Array:
+    """The loss of each row of targets (N, d), (N,) in float64: the mean of them is `evaluate`."""
+    tables = [inputs, *([] if targets is inputs else [targets])]
+
+    def losses(*block: Array) -> tuple[Array]:
+        return (loss._by_row(network.forward(block[0]), block[-1]),)
+
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(X), at_once):
-            x = _converted(X[start : start + at_once], network.dtype)
-            (output,) = _in_blocks(lambda block: (network.forward(block),), network.dtype, [x], network)
-            losses[start : start + at_once] = loss._by_row(output, x)
-    return losses
+        (by_row,) = _in_blocks(losses, network.dtype, tables, network, loss)
+    return by_row[:, 0]
 
 
 def _rows_at_once(width: int) -> int:

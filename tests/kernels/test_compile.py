@@ -45,7 +45,7 @@ ARGUMENTS = {
     "copy": (x,), "all_finite": (x,), "relu": (x,), "leaky_relu": (x, 0.1), "elu": (x, 1.0), "sigmoid": (x,),
     "tanh": (x,), "relu_backward": (x, y),
     "leaky_relu_backward": (x, y, 0.1), "elu_backward": (x, y, 1.0), "sigmoid_backward": (x, y),
-    "tanh_backward": (x, y), "mse": (x, y, weight), "bce": (x, y, weight),
+    "tanh_backward": (x, y), "mse": (x, y, weight), "bce": (x, y, weight), "mse_rows": (x, y), "bce_rows": (x, y),
     "ssim_map": (x, y, v, m * m, x * y, 0.1, 0.1), "gaussian_noise": (x, key, 0.5, 0, 1),
     "masking_noise": (x, key, 0.5), "salt_and_pepper": (x, key, 0.5, 0, 1),
     "adam": (x, y, m, v, adam), "sgd": (x, y, m, sgd), "add": (x, y), "multiply": (x, y),

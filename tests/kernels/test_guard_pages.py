@@ -68,6 +68,7 @@ for dtype in (np.float32, np.float64):
                     assert np.allclose(sums, a.sum(axis=0), rtol=1e-4)
             weight = filled(rng, (M,), dtype, end)
             TWINS["mse"](a, a, weight), TWINS["bce"](a, a, weight)
+            TWINS["mse_rows"](a, a), TWINS["bce_rows"](a, a)
             rows = guarded((N,), np.int64, end)
             rows[...] = rng.integers(0, M, N)
             assert np.array_equal(TWINS["take"](a, rows), a[rows])
@@ -79,7 +80,7 @@ for dtype in (np.float32, np.float64):
             for name, extra in (("relu", ()), ("leaky_relu", (0.1,)), ("elu", (1.0,)), ("sigmoid", ()), ("tanh", ())):
                 y = TWINS[name](x, *extra)
                 TWINS[name + "_backward"](t, y, *extra)
-            TWINS["mse"](x, t), TWINS["bce"](x, t)
+            TWINS["mse"](x, t), TWINS["bce"](x, t), TWINS["mse_rows"](x, t), TWINS["bce_rows"](x, t)
             TWINS["ssim_map"](x, t, x, t, x, 1.0, 1.0)
             m, v = filled(rng, shape, dtype, end), filled(rng, shape, dtype, end)
             TWINS["adam"](x, t, m, v, np.array([0.1, 0.9, 0.9, 1e-8, 1.0, 1.0, 0.0]))

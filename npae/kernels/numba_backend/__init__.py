@@ -6,7 +6,7 @@
     sums          column_sums, all_finite           rectify       rectifiers within a product's store
     copies        take, copy                        exponential   exp without a call, so that loops are vectorised
     activations   relu, sigmoid, tanh, ...          elementwise   element-wise loops in blocks
-    losses        mse, bce, ssim_map                scratch       temporary arrays on the stack
+    losses        mse, bce, bce_rows, ...           scratch       temporary arrays on the stack
     optimizers    sgd, adam                         twins         the registry, and checks of arrays
     noise         gaussian_noise, masking_noise     compile       from a Python function to machine code
     arithmetic    add, multiply                     plans         how the work of a product is divided

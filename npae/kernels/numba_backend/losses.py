@@ -212,6 +212,63 @@ def bce(logits: Array, target: Array, weight: Array | None = None, scale: float 
     return _mean_loss(bce_loop, weighted_bce_loop, logits, target, weight, scale)
 
 
+# --- the loss of each row alone ------------------------------------------------------------------------------
+
+
+@inner
+def _mse_row(prediction: Array, target: Array, scale: float, constant: float, losses: Array, row: int) -> None:
+    columns = prediction.size // losses.size
+    total, unused = 0.0, scratch(BLOCK, prediction)
+    for i in range(row * columns, (row + 1) * columns, BLOCK):
+        j = min(i + BLOCK, (row + 1) * columns)
+        total += _squared_errors(prediction[i:j], target[i:j], unused[: j - i], 1.0)
+    losses[row] = scale * total / columns + constant
+
+
+@inner
+def _bce_row(logits: Array, target: Array, scale: float, losses: Array, row: int) -> None:
+    columns = logits.size // losses.size
+    total, unused = 0.0, scratch(BLOCK, logits)
+    for i in range(row * columns, (row + 1) * columns, BLOCK):
+        j = min(i + BLOCK, (row + 1) * columns)
+        total += _cross_entropies(logits[i:j], target[i:j], unused[: j - i], 1.0)
+    losses[row] = scale * total / columns
+
+
+@CompiledLoop(vector, vector, double, double, doubles)
+def mse_rows_loop(context: int, prediction: Array, target: Array, scale: float, constant: float, losses: Array) -> None:
+    cycles = prediction.size // losses.size * LIGHT // BLOCK
+    parallel_for(context, losses.size, cycles, _mse_row, (prediction, target, scale, constant, losses))
+
+
+@CompiledLoop(vector, vector, double, doubles)
+def bce_rows_loop(context: int, logits: Array, target: Array, scale: float, losses: Array) -> None:
+    cycles = logits.size // losses.size * CROSS_ENTROPY // BLOCK
+    parallel_for(context, losses.size, cycles, _bce_row, (logits, target, scale, losses))
+
+
+@twin
+def mse_rows(prediction: Array, target: Array, scale: float = 1.0, constant: float = 0.0) -> Array:
+    _check_rows(prediction, target)
+    losses = np.empty((len(prediction), 1))
+    run(mse_rows_loop, prediction.dtype, flat(prediction), flat(target), scale, constant, losses.reshape(-1))
+    return losses
+
+
+@twin
+def bce_rows(logits: Array, target: Array, scale: float = 1.0) -> Array:
+    _check_rows(logits, target)
+    losses = np.empty((len(logits), 1))
+    run(bce_rows_loop, logits.dtype, flat(logits), flat(target), scale, losses.reshape(-1))
+    return losses
+
+
+def _check_rows(prediction: Array, target: Array) -> None:
+    check_alike(prediction, target)
+    if prediction.ndim != 2 or 0 in prediction.shape:
+        raise ValueError(f"loss expected rows, got shape {prediction.shape}.")
+
+
 # --- structural similarity -----------------------------------------------------------------------------------
 
 
