@@ -127,8 +127,7 @@ def mse(prediction: Array, target: Array, weight: Array | None = None, scale: fl
 
 @kernel
 def mse_rows(prediction: Array, target: Array, scale: float = 1.0, constant: float = 0.0) -> Array:
-    losses: Array = scale * np.square(prediction - target).mean(axis=1, dtype=np.float64, keepdims=True) + constant
-    return losses
+    return np.asarray(scale * np.square(prediction - target).mean(axis=1, dtype=np.float64, keepdims=True) + constant)
 
 
 @dataclass(frozen=True)
@@ -173,8 +172,7 @@ def bce(logits: Array, target: Array, weight: Array | None = None, scale: float 
 def bce_rows(logits: Array, target: Array, scale: float = 1.0) -> Array:
     magnitude = np.abs(logits)
     cost = magnitude * np.where(logits > 0, 1 - target, target) + np.log1p(np.exp(-magnitude))
-    losses: Array = scale * cost.mean(axis=1, dtype=np.float64, keepdims=True)
-    return losses
+    return np.asarray(scale * cost.mean(axis=1, dtype=np.float64, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -264,10 +262,8 @@ class SSIM(Loss):
         The shape of the image in each row of prediction and target, in pixels.
     window, sigma : int, float
         The side of the square window in pixels, and the standard deviation of its weights: 11 and 1.5.
-    k1, k2 : float
-        0.01 and 0.03.
-    data_range : float
-        Targets must lie in [0, data_range].
+    k1, k2, data_range : float
+        0.01, 0.03 and 1. Targets must lie in [0, data_range].
 
     Raises
     ------
@@ -329,15 +325,11 @@ class SSIM(Loss):
         # Backward: through each average by its transpose, then through x, x² and x y.
         back_mu_x, back_xx, back_xy = (R.T @ d @ C for d in (d_mu_x, d_xx, d_xy))
         grad = -(back_mu_x + 2 * x * back_xx + y * back_xy) / S.size
-        dissimilarity = 1 - S
-        if weight is not None:
-            w = weight[:, None, None]
-            dissimilarity, grad = dissimilarity * w, grad * w
-        return np.asarray(dissimilarity.mean()), grad.reshape(prediction.shape).astype(prediction.dtype)
+        w = 1.0 if weight is None else weight[:, None, None]
+        return np.asarray(((1 - S) * w).mean()), (grad * w).reshape(prediction.shape).astype(prediction.dtype)
 
     def _by_row(self, output: Array, target: Array) -> Array:
-        S = self._forward(output, target)[4]
-        return np.asarray(1 - S.mean(axis=(1, 2))[:, None])
+        return np.asarray(1 - self._forward(output, target)[4].mean(axis=(1, 2))[:, None])
 
     def check_target(self, target: Array) -> None:
         check_range(target, self.data_range, "SSIM")
@@ -348,10 +340,9 @@ def _averages(n: int, window: int, sigma: float) -> Array:
     """(n - window + 1, n): row i holds the weights of the window that begins at i; each row sums to 1."""
     offsets = np.arange(window) - (window - 1) / 2
     weights = np.exp(-(offsets**2) / (2 * sigma**2))
-    weights /= weights.sum()
     matrix = np.zeros((n - window + 1, n))
     for i in range(len(matrix)):
-        matrix[i, i : i + window] = weights
+        matrix[i, i : i + window] = weights / weights.sum()
     matrix.flags.writeable = False
     return matrix
 

@@ -174,10 +174,6 @@ decoder, dtype, random_state, verbose
         """μ of q(z|x), shape (n, latent_dim). Raises as `AE.encode` does."""
         return np.ascontiguousarray(super().encode(X))
 
-    def _parts(self) -> Any:
-        """The encoder, the code and the decoder."""
-        return self.network_.layers
-
     def _loss(self, rows: Array | None = None) -> Loss:
         loss = self.loss
         if isinstance(loss, str) and loss in LIKELIHOODS:

@@ -1,13 +1,11 @@
-"""A page is one file with the model in it: its size, its errors, what it says of any model, and what it refuses."""
+"""A page is one file with the model in it: its size, its errors, and what it says of any model."""
 
-import base64
-import json
-import os
 import re
 
 import numpy as np
 import pytest
-from helpers import FAMILY, NAMES, Frame, every_layer, refuses
+from explorer import QUICK, Scaler, X, Y, follow, parts
+from helpers import FAMILY, NAMES, Frame, every_layer
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -16,46 +14,10 @@ import npae
 from npae.storage import page as pages
 from npae.storage.formulas import noise_of
 
-X = np.random.default_rng(0).random((60, 6))
-Y = np.arange(60) % 3
-QUICK = {"hidden": (5,), "latent_dim": 2, "epochs": 2, "random_state": 0}
-
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.html"
-
-
-def parts(path):
-    """The JSON of a page, and a function that reads the array at a place, as the page's script does."""
-    text = path.read_text(encoding="utf-8")
-    model = json.loads(re.search(r'<script type="application/json" id="model">(.*?)</script>', text, re.DOTALL)[1])
-    block = base64.b64decode(re.search(r'<script type="text/plain" id="numbers">(.*?)</script>', text)[1])
-
-    def array(place):
-        size = int(np.prod(place["shape"]))
-        a = np.frombuffer(block, np.dtype(place["dtype"]), size, place["at"]).reshape(place["shape"])
-        return a * array(place["scale"]) if "scale" in place else a
-
-    return model, array
-
-
-def follow(steps, x, array):
-    """The steps of a page, in NumPy."""
-    for step in steps:
-        W, b, mean = (array(step[name]) if name in step else None for name in ("W", "b", "mean"))
-        if step["step"] == "top_k":
-            kept = np.argsort(-x, axis=1, kind="stable")[:, : step["k"]]
-            x = np.where((np.arange(x.shape[1]) == kept[:, :, None]).any(axis=1), x, 0)
-        else:
-            x = {
-                "dense": lambda x, W=W, b=b: x @ W + b, "tied": lambda x, W=W, b=b: x @ W.T + b,
-                "subtract": lambda x, mean=mean: x - mean, "mean": lambda x, step=step: x[:, : step["k"]],
-                "relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh,
-                "leaky_relu": lambda x, step=step: np.where(x > 0, x, step["slope"] * x),
-                "elu": lambda x, step=step: np.where(x > 0, x, step["alpha"] * np.expm1(x)),
-            }[step["step"]](x)  # fmt: skip
-    return x
 
 
 # --- what is in a page -----------------------------------------------------------------------------------------------
@@ -150,19 +112,6 @@ def test_a_table_has_names_units_and_ranges(path):
     with pytest.warns(UserWarning, match="without feature names"):
         npae.PCA(2).fit(X).export(path, frame)
     assert parts(path)[0]["names"] == NAMES
-
-
-class Scaler:
-    """u -> (u - c) / a, and back."""
-
-    def __init__(self, a, c):
-        self.a, self.c = a, c
-
-    def transform(self, U):
-        return (U - self.c) / self.a
-
-    def inverse_transform(self, X):
-        return X * self.a + self.c
 
 
 def test_a_table_shows_its_numbers_as_they_were_before_a_scaler(path):
@@ -261,80 +210,6 @@ def test_a_kept_last_epoch_is_not_written_twice(path):
     ae = npae.AE(**QUICK, tied=True).fit(X, callbacks=kept)
     ae.export(path, X, kept=kept, weights="int8")
     assert [frame["epoch"] for frame in parts(path)[0]["frames"]] == [1, 2]
-
-
-def test_weights_that_were_kept_elsewhere_are_refused(path):
-    ae, kept = npae.AE(**QUICK).fit(X), npae.KeepWeights()
-    refuses(lambda: ae.export(path, X, kept=[1]), TypeError, "as a KeepWeights")
-    refuses(lambda: ae.export(path, X, kept=kept), ValueError, "of its own fit")
-    npae.AE(**QUICK | {"latent_dim": 3}).fit(X, callbacks=kept)
-    refuses(lambda: ae.export(path, X, kept=kept), ValueError, "of its own fit")
-    refuses(lambda: npae.PCA(2).fit(X).export(path, X, kept=kept), TypeError, "PCA")
-
-
-# --- what is refused, and when ---------------------------------------------------------------------------------------
-
-
-class Swish(npae.ReLU):
-    pass
-
-
-def test_arguments_that_do_not_fit_are_refused_and_the_old_file_is_kept(path):
-    path.write_text("old")
-    ae = npae.AE(**QUICK).fit(X)
-    for error, part, arguments in (
-        (TypeError, "rows to show", {"X": None}),
-        (ValueError, r"of shape (n, 6)", {"X": X[:, :5]}),
-        (ValueError, "weights as one of", {"weights": "int4"}),
-        (ValueError, "weights as one of", {"weights": 8}),
-        (ValueError, "labels of shape (60,)", {"labels": Y[:3]}),
-        (ValueError, "12 kinds", {"labels": np.arange(60)}),
-        (ValueError, "NaN", {"labels": np.full(60, np.nan)}),
-        (TypeError, "labels of one kind", {"labels": np.array(["a", 1] * 30, object)}),
-        (ValueError, "6 pixels", {"image_shape": (2, 2)}),
-        (ValueError, "image_shape", {"image_shape": 6}),
-        (ValueError, "leave out one", {"image_shape": (2, 3), "units": list("abcdef")}),
-        (ValueError, "image_shape or scaler", {"image_shape": (2, 3), "scaler": Scaler(1, 0)}),
-        (TypeError, "scaler fitted on 6 columns", {"scaler": "standard"}),
-        (TypeError, "scaler fitted on 6 columns", {"scaler": Scaler(np.ones(5), 0)}),
-        (ValueError, "multiplies each column", {"scaler": npae.PCA(6).fit(X)}),
-        (ValueError, "multiplies each column", {"scaler": Scaler(1, np.nan)}),
-        (ValueError, "names as 6 texts", {"names": ["a"]}),
-        (ValueError, "units as 6 texts", {"units": "metres"}),
-        (ValueError, "names as 6 texts", {"names": range(6)}),
-    ):
-        refuses(lambda arguments=arguments: ae.export(path, **{"X": X, **arguments}), error, part)
-    own = npae.Sequential(npae.Dense(2, 6, rng=0), Swish())
-    model = npae.AE(encoder=npae.Sequential(npae.Dense(6, 2, rng=0)), decoder=own, epochs=1).fit(X)
-    refuses(lambda: model.export(path, X), TypeError, "layers of npae's own", "Swish")
-    assert path.read_text() == "old"
-    assert os.listdir(path.parent) == ["model.html"]
-
-
-def test_what_a_page_shows_is_refused_with_another_ending(tmp_path):
-    ae = npae.AE(**QUICK).fit(X)
-    for more in ({"X": X}, {"labels": Y}, {"image_shape": (2, 3)}, {"weights": "int8"}, {"kept": npae.KeepWeights()}):
-        refuses(lambda more=more: ae.export(tmp_path / "model.py", **more), ValueError, "ends in .html", *more)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("make", [npae.AE, npae.DAE, npae.VAE, npae.PCA])
-def test_there_is_no_page_before_the_fit(make, path):
-    with pytest.raises(RuntimeError, match=f"{make.__name__} expected to be fitted"):
-        make().export(path, X)
-
-
-def test_a_page_that_fails_midway_leaves_the_old_one(path, monkeypatch):
-    def full(place):
-        raise OSError(28, "No space left on device")
-
-    npae.PCA(1).fit(X).export(path, X)
-    before = path.read_bytes()
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        npae.PCA(2).fit(X).export(path, X)
-    assert path.read_bytes() == before
-    assert os.listdir(path.parent) == ["model.html"]
 
 
 # --- the text of a page ----------------------------------------------------------------------------------------------
