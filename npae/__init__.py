@@ -9,7 +9,7 @@ only from those before it, and from the folders below: kernels (the fast twins o
 from npae import datasets
 from npae.activations import ELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from npae.autoencoder import AE
-from npae.codes import GaussianCode, NestedDropout, StochasticLayer, TopK
+from npae.codes import GaussianCode, NestedDropout, StochasticLayer, TopK, WinnerTakeAll
 from npae.corruptions import GaussianNoise, MaskingNoise, SaltAndPepper
 from npae.denoising import DAE
 from npae.fitting import History, KeepWeights
@@ -74,6 +74,7 @@ __all__ = [
     "Tanh",
     "TiedDense",
     "TopK",
+    "WinnerTakeAll",
     "backend_info",
     "backend_name",
     "check_gradients",

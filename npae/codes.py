@@ -1,11 +1,13 @@
 """Codes: layers between encoder and decoder that limit what a code can say.
 
     TopK            only the k largest numbers of each code stay                       the k-sparse autoencoder
+    WinnerTakeAll   each unit keeps its largest values among the rows of a batch       the winner-take-all autoencoder
     NestedDropout   training cuts each code off at a random length                     an ordered autoencoder
     GaussianCode    the encoder gives a distribution, from which training draws z      the variational autoencoder
 
-`TopK` is an ordinary layer, the last of the encoder. The other two are stochastic layers with two forward passes.
-draw(h, rng) gives the random z of training, forward(h) the fixed z of `encode`. backward belongs to the last of these.
+`TopK` is an ordinary layer, the last of the encoder. The others are stochastic layers with two forward passes.
+draw(h, rng) gives the z of training, which depends on chance or on the batch, forward(h) the fixed z of `encode`.
+backward belongs to the last of these.
 
 Next: `penalties.py`, which constrain a code by a term of the loss.
 """
@@ -97,6 +99,61 @@ class StochasticLayer(Layer):
     def draw(self, h: Array, rng: np.random.Generator) -> Array:
         """z, random: h (N, n_in) -> z (N, n_out)."""
         raise NotImplementedError
+
+
+class WinnerTakeAll(StochasticLayer):
+    """z_ij = h_ij if it is positive and among the rate · N largest of column j, else 0, for a batch of N rows.
+
+    `TopK` limits how many units describe a row, and some units may never be used. This limits how many rows a unit
+    describes: each unit takes its own share of every batch, so all of them learn. forward, for use after training,
+    keeps whatever is positive. A unit's share is rounded, and is at least one row; of equal values all are kept.
+
+    Source: Makhzani and Frey, 2015, "Winner-take-all autoencoders", section 2 (lifetime sparsity).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If rate is not in (0, 1].
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> h = np.array([[1.0, 5.0], [2.0, -1.0], [3.0, 4.0], [4.0, -2.0]])
+    >>> WinnerTakeAll(0.25).draw(h, np.random.default_rng(0)).tolist()
+    [[0.0, 5.0], [0.0, 0.0], [0.0, 0.0], [4.0, 0.0]]
+    """
+
+    _kept: Any = None
+
+    def __init__(self, rate: float) -> None:
+        self.rate = as_real(rate, "WinnerTakeAll", "rate", low=0, high=1, without=0)
+
+    def draw(self, h: Array, rng: np.random.Generator) -> Array:
+        """z = h at the positive winners of each column, else 0. `rng` is not used."""
+        h = as_input(h, "WinnerTakeAll")
+        winners = max(1, round(self.rate * len(h)))
+        smallest = np.partition(h.real, -winners, axis=0)[-winners]
+        return self._keep(h, (h.real >= smallest) & (h.real > 0))
+
+    def forward(self, h: ArrayLike) -> Array:
+        """z = max(h, 0)."""
+        h = as_input(h, "WinnerTakeAll")
+        return self._keep(h, h.real > 0)
+
+    def _keep(self, h: Array, kept: NDArray[np.bool_]) -> Array:
+        self._kept = kept.astype(h.dtype)
+        return np.where(kept, h, 0)
+
+    def backward(self, grad_z: Array) -> Array:
+        """grad_h = grad_z where h was kept, else 0."""
+        kept, grad_z = as_gradient(grad_z, self._kept, "WinnerTakeAll")
+        return multiply(grad_z, kept)
+
+    def branches(self) -> list[Array]:
+        return [] if self._kept is None else [self._kept != 0]
+
+    def __repr__(self) -> str:
+        return f"WinnerTakeAll({self.rate})"
 
 
 class NestedDropout(StochasticLayer):

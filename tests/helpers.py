@@ -75,6 +75,7 @@ FAMILY = {
     "AE, KL": lambda **more: npae.AE(**more, code="sigmoid", penalty=npae.KLSparsity(0.2, 0.1)),
     "AE, contractive": lambda **more: npae.AE(**more, activation="tanh", penalty=npae.Contractive(0.1)),
     "AE, top 1": lambda **more: npae.AE(**more, code=npae.TopK(1), activation="elu"),
+    "AE, winner takes all": lambda **more: npae.AE(**more, code=npae.WinnerTakeAll(0.3), activation="elu"),
     "AE, ordered": lambda **more: npae.AE(**more, code=npae.NestedDropout()),
     "AE, tied": lambda **more: npae.AE(**more, tied=True, loss="bce"),
     "DAE, ordered, contractive, tied": lambda **more: npae.DAE(

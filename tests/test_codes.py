@@ -44,6 +44,41 @@ def test_top_k_refuses_what_it_cannot_keep():
     refuses(lambda: npae.TopK(1).backward(np.ones((2, 3))), RuntimeError, "TopK.backward", "forward pass", "none")
 
 
+# --- the largest of each column --------------------------------------------------------------------------------------
+
+
+@given(h=batches(), rate=st.floats(0.01, 1), seed=seeds())
+def test_winner_take_all_keeps_the_positive_winners_of_each_column(h, rate, seed):
+    h = np.argsort(np.argsort(h, axis=0), axis=0) + np.random.default_rng(seed).uniform(-3, 0.5)  # no two are equal
+    z = npae.WinnerTakeAll(rate).draw(h, np.random.default_rng(0))
+    winners = max(1, round(rate * len(h)))
+    for given_column, kept_column in zip(h.T, z.T, strict=True):
+        largest = sorted(given_column)[-winners:]
+        assert kept_column.tolist() == [v if v in largest and v > 0 else 0 for v in given_column]
+
+
+def test_winner_take_all_lets_every_unit_learn_and_keeps_what_is_positive_afterwards():
+    code = npae.WinnerTakeAll(0.1)
+    ae = npae.AE((), 6, code=code, epochs=5, batch_size=20, random_state=0).fit(table())
+    h = ae.encoder_.forward(table())
+    np.testing.assert_array_equal(ae.encode(table()), np.maximum(h, 0))
+    h = np.random.default_rng(0).standard_normal((20, 6))
+    assert ((code.draw(h, None) > 0).sum(axis=0) == 2).all()
+    np.testing.assert_array_equal(code.backward(np.ones((20, 6))), code.draw(h, None) > 0)
+
+
+@given(h=batches(elements=numbers(-3, 3)), rate=st.floats(0.1, 1), seed=seeds())
+def test_winner_take_all(h, rate, seed):
+    h = np.argsort(np.argsort(h, axis=0), axis=0) - 0.7 + 0.1 * np.tanh(h)  # no two are close, none is near 0
+    check(Drawn(npae.WinnerTakeAll(rate)), h, "WinnerTakeAll", random_state=seed)
+
+
+def test_winner_take_all_refuses_shares_that_are_none():
+    refuses(lambda: npae.WinnerTakeAll(0), ValueError, "WinnerTakeAll", "rate", "0")
+    refuses(lambda: npae.WinnerTakeAll(1.5), ValueError, "WinnerTakeAll", "rate", "1.5")
+    refuses(lambda: npae.WinnerTakeAll(0.5).backward(np.ones((2, 3))), RuntimeError, "WinnerTakeAll.backward", "none")
+
+
 # --- a random length -------------------------------------------------------------------------------------------------
 
 

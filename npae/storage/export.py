@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from npae.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
-from npae.codes import GaussianCode, NestedDropout, TopK
+from npae.codes import GaussianCode, NestedDropout, TopK, WinnerTakeAll
 from npae.estimator.arguments import as_path
 from npae.kernels.arrays import Array
 from npae.layers import Dense, Layer, Sequential
@@ -40,6 +40,7 @@ _FORMULAS: dict[type[Layer], list[str]] = {
         "np.put_along_axis(y, kept, np.take_along_axis(x, kept, axis=1), axis=1)",
         "x = y",
     ],
+    WinnerTakeAll: ["x = np.maximum(x, 0)"],
     NestedDropout: [],
     GaussianCode: ["x = x[:, :{0.k}]  # the mean"],
 }

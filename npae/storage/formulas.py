@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npae.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Tanh
-from npae.codes import GaussianCode, NestedDropout, TopK
+from npae.codes import GaussianCode, NestedDropout, TopK, WinnerTakeAll
 from npae.corruptions import Corruption, GaussianNoise, MaskingNoise, SaltAndPepper
 from npae.kernels.arrays import Array
 from npae.layers import Dense, Layer, Sequential
@@ -33,6 +33,7 @@ _STEPS: dict[type[Layer], Callable[[Any], list[Step]]] = {
     Tanh: lambda layer: [{"step": "tanh"}],
     Identity: lambda layer: [],
     TopK: lambda layer: [{"step": "top_k", "k": layer.k}],
+    WinnerTakeAll: lambda layer: [{"step": "relu"}],
     NestedDropout: lambda layer: [],
     GaussianCode: lambda layer: [{"step": "mean", "k": layer.k}],
 }

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from npae.activations import ACTIVATIONS
-from npae.codes import GaussianCode, NestedDropout, TopK
+from npae.codes import GaussianCode, NestedDropout, TopK, WinnerTakeAll
 from npae.corruptions import CORRUPTIONS
 from npae.estimator import Base
 from npae.estimator.parameters import constructor_defaults
@@ -45,7 +45,7 @@ _BIT_GENERATORS = {"PCG64": 0, "PCG64DXSM": 0, "SFC64": 0, "Philox": 4, "MT19937
 
 _named: dict[str, Any] = {**ACTIVATIONS, **LOSSES, **OPTIMIZERS, **CORRUPTIONS, **PENALTIES}
 _plain: list[Any] = [*_named.values(), Constant, Cosine, History, State, TrainingState]
-_plain += [Bernoulli, Gaussian, TopK, NestedDropout, GaussianCode, GaussianKL]
+_plain += [Bernoulli, Gaussian, TopK, WinnerTakeAll, NestedDropout, GaussianCode, GaussianKL]
 PLAIN: dict[str, Any] = {kind.__name__: kind for kind in _plain}
 """The classes whose objects are rebuilt by `kind(**arguments)`."""
 
