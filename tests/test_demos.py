@@ -34,7 +34,7 @@ def seen(monkeypatch):
     for kind in (npae.AE, npae.VAE, npae.PCA):
 
         def fit(self, X, *args, original=kind.fit, **options):
-            for table in (X, options.get("validation", ())):
+            for table in (getattr(X, "X", X), options.get("validation", ())):  # of `published.Changed`, or a table
                 rows.update(row.tobytes() for row in np.asarray(table))
             return original(self, X, *args, **options)
 

@@ -1,0 +1,212 @@
+"""Published results on MNIST, run again: `python demos/published.py NAME`, several names, or `all`.
+
+    hinton      784-1000-500-250-30: squared error per image                       10 minutes
+    keras       784-32-784: cross-entropy per pixel                                10 seconds
+    keras-deep  784-128-64-32-64-128-784: cross-entropy per pixel                  40 seconds
+    vae         784-400-20, grey pixels: the bound per image                       20 seconds
+    burda       784-200-200-50, black and white pixels: log-likelihood per image   15 minutes
+    winners     2,000 units of which each takes 5 % of a batch: linear read-out    5 minutes
+
+It prints each figure beside the published one, with seconds and peak memory, and draws `figures/published.png`. It
+learns from all 60,000 training images, which `npae.datasets.mnist` finds or downloads, and looks at the test images
+once, in the end. With `--validate` it learns from the first 50,000 and looks at the other 10,000 instead: so all
+settings were chosen.
+
+Ctrl-C stops. The same command goes on after the last whole epoch, and measures again what is trained. `--anew` forgets
+earlier runs. Read beside it: demos/readout.py.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import npae
+from npae import plots
+from npae.datasets.remote import cache_folder
+
+sys.path.append(str(Path(__file__).parent))
+import readout
+
+FIGURE = Path(__file__).parent / "figures" / "published.png"
+VALIDATED = 1 / 6  # the share of the training images that --validate looks at
+
+
+class Changed:
+    """Batches of X, shuffled, each changed by change(x, rng): other ones in each epoch, the same ones in each run."""
+
+    def __init__(self, X, batch_size, change):
+        self.X, self.batch_size, self.change, self.epoch = X, batch_size, change, 0
+
+    def __len__(self):
+        return -(-len(self.X) // self.batch_size)
+
+    def __iter__(self):
+        rng = np.random.default_rng(self.epoch)
+        self.epoch += 1
+        for rows in np.array_split(rng.permutation(len(self.X)), len(self)):
+            yield self.change(self.X[rows], rng)
+
+
+def black_and_white(x, rng):
+    """Each pixel is 1 with the probability of its grey value, else 0."""
+    return (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
+
+
+@dataclass
+class Study:
+    """The images to learn from and those to look at, their digits, and where models are kept.
+
+    `epochs` cuts every training short. `histories` are those of the models that were fitted.
+    """
+
+    X: np.ndarray
+    X_look: np.ndarray
+    y: np.ndarray
+    y_look: np.ndarray
+    folder: Path
+    epochs: int | None = None
+    histories: dict = field(default_factory=dict)
+
+    def fit(self, name, model, X=None):
+        """The model, fitted to X (or to all images), from where an earlier run stopped."""
+        X, path = self.X if X is None else X, self.folder / f"{name}.npz"
+        model.epochs = min(model.epochs, self.epochs or model.epochs)
+        earlier = npae.load(path) if path.exists() else None
+        if earlier is not None and repr(earlier) == repr(model):
+            model = earlier
+            if isinstance(X, Changed):
+                X.epoch = len(model.history_.loss)
+        else:
+            earlier = None
+        if earlier is None or len(model.history_.loss) < model.epochs:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            model.fit(X, checkpoint=path, resume=earlier is not None)
+        self.histories[name] = model.history_
+        if len(model.history_.loss) < model.epochs:
+            raise SystemExit(f"{name}: {model.history_.stopped}; the same command goes on from there")
+        return model
+
+    def seconds(self, name):
+        """Of the training, all runs together."""
+        return sum(self.histories[name].seconds)
+
+
+# --- the results -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was published, the bar that is set here, and how to measure it: at most the bar is wanted."""
+
+    what: str
+    published: str
+    bar: float
+    digits: int
+    measure: Callable[[Study], float]
+
+
+def hinton(study):
+    adam = npae.Adam(npae.Cosine(1e-3))
+    ae = npae.AE((1000, 500, 250), 30, activation="elu", loss="bce", optimizer=adam, epochs=70, random_state=0)
+    ae = study.fit("hinton", ae)
+    return np.square(ae.reconstruct(study.X_look) - study.X_look).sum(axis=1).mean()
+
+
+def keras(study):
+    adam = npae.Adam(npae.Cosine(2e-2))
+    ae = study.fit("keras", npae.AE((), 32, loss="bce", optimizer=adam, epochs=20, random_state=0))
+    return -ae.score(study.X_look)
+
+
+def keras_deep(study):
+    adam = npae.Adam(npae.Cosine(5e-3))
+    ae = npae.AE((128, 64), 32, activation="elu", loss="bce", optimizer=adam, epochs=50, random_state=0)
+    return -study.fit("keras-deep", ae).score(study.X_look)
+
+
+def vae(study):
+    adam = npae.Adam(npae.Cosine(5e-3))
+    model = npae.VAE((400,), 20, loss="bce", optimizer=adam, epochs=10, batch_size=64, random_state=0)
+    return -study.fit("vae", model).score(study.X_look)
+
+
+def burda(study, samples=5000):
+    adam = npae.Adam(npae.Cosine(3e-3))
+    model = npae.VAE((200, 200), 50, activation="elu", loss="bce", optimizer=adam, epochs=380, random_state=0)
+    model = study.fit("burda", model, Changed(study.X, model.batch_size, black_and_white))
+    X = black_and_white(study.X_look, np.random.default_rng(0))
+    return -model.log_likelihood(X, samples=samples if study.epochs is None else 5).mean()
+
+
+def winners(study):
+    adam = npae.Adam(npae.Cosine(3e-3))
+    code, loss = npae.WinnerTakeAll(0.05), npae.Gaussian(0.3)
+    ae = npae.AE((), 2000, code=code, tied=True, loss=loss, optimizer=adam, epochs=25, batch_size=100, random_state=0)
+    ae = study.fit("winners", ae)
+    return readout.error(ae.encode(study.X), study.y, ae.encode(study.X_look), study.y_look)
+
+
+RESULTS = {
+    "hinton": Result("784-1000-500-250-30, squared error", "3.00 (2006), 2.46 (2010)", 3.00, 2, hinton),
+    "keras": Result("784-32-784, cross-entropy", "0.09 (50 epochs)", 0.0925, 4, keras),
+    "keras-deep": Result("784-128-64-32, cross-entropy", "0.08 (100 epochs)", 0.08, 4, keras_deep),
+    "vae": Result("784-400-20, bound in nats", "105.6", 105.6, 1, vae),
+    "burda": Result("784-200-200-50, -log p(x) in nats", "86.76 (3,280 epochs)", 90.3, 2, burda),
+    "winners": Result("2,000 units, 5 %, read-out error", "0.012", 0.014, 4, winners),
+}
+
+
+def memory():
+    """The most memory that this process has used, in gigabytes, if the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def draw(histories, path):
+    """The loss of every epoch."""
+    fig = plots.figure(9, 4.5)
+    panels = fig.subplots(2, -(-len(histories) // 2), squeeze=False).flat
+    for ax, (name, history) in zip(panels, histories.items(), strict=False):
+        ax.plot(np.arange(1, len(history.loss) + 1), history.loss)
+        ax.set(title=name, xlabel="epoch", ylabel="loss")
+    plots.save(fig, path)
+
+
+def main(arguments=None, data=None, path=FIGURE):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", choices=[*RESULTS, "all"], metavar="NAME")
+    parser.add_argument("--validate", action="store_true", help="look at held-out training images")
+    parser.add_argument("--anew", action="store_true", help="forget earlier runs")
+    parser.add_argument("--epochs", type=int, help="cut every training short")
+    parser.add_argument("--folder", type=Path, default=cache_folder() / "published", help="where models are kept")
+    options = parser.parse_args(arguments)
+    X, X_look, y, y_look = data or npae.datasets.mnist(labels=True)
+    if options.validate:
+        n = len(X) - round(VALIDATED * len(X))
+        X, X_look, y, y_look = X[:n], X[n:], y[:n], y[n:]
+    folder = options.folder / ("validate" if options.validate else "test")
+    if options.anew:
+        shutil.rmtree(folder, ignore_errors=True)
+    study, reached = Study(X, X_look, y, y_look, folder, options.epochs), True
+    print(f"{'':12}{'here':>9}{'at most':>9}  {'seconds':>7}  {'GB':>4}  published")
+    for name in RESULTS if "all" in options.names else options.names:
+        result = RESULTS[name]
+        value = float(result.measure(study))
+        reached = reached and value <= result.bar
+        print(f"{name:12}{value:9.{result.digits}f}{result.bar:9}  {study.seconds(name):7.0f}  {memory():4.1f}  "
+              f"{result.published}: {result.what}", flush=True)  # fmt: skip
+    draw(study.histories, path)
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
