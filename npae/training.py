@@ -12,6 +12,7 @@ Every autoencoder here minimises one formula:
     autoencoder    x             f(x)                            0
     denoising      corrupt(x)    f(x_in)                         0
     k-sparse       x             the k largest of f(x)           0
+    winners        x             each unit's largest f(x)        0
     ordered        x             f(x), cut off at random         0
     sparse         x             f(x)                            λ mean |z|, or λ Σ KL(ρ ‖ ρ_j)
     contractive    x             f(x)                            λ |∂f/∂x|²
