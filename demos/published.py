@@ -7,10 +7,10 @@
     burda       784-200-200-50, black and white pixels: log-likelihood per image   15 minutes
     winners     2,000 units of which each takes 5 % of a batch: linear read-out    5 minutes
 
-It prints each figure beside the published one, with seconds and peak memory, and draws `figures/published.png`. It
-learns from all 60,000 training images, which `npae.datasets.mnist` finds or downloads, and looks at the test images
-once, in the end. With `--validate` it learns from the first 50,000 and looks at the other 10,000 instead: so all
-settings were chosen.
+It prints each figure beside the published one, with seconds and peak memory, and draws `figures/published.png`, the
+training loss of all models so far. It learns from all 60,000 training images, which `npae.datasets.mnist` finds or
+downloads, and looks at the test images once, in the end. With `--validate` it learns from the first 50,000 and looks
+at the other 10,000 instead: so all settings were chosen.
 
 Ctrl-C stops. The same command goes on after the last whole epoch, and measures again what is trained. `--anew` forgets
 earlier runs. Read beside it: demos/readout.py.
@@ -137,7 +137,7 @@ def vae(study):
 
 def burda(study, samples=5000):
     adam = npae.Adam(npae.Cosine(3e-3))
-    model = npae.VAE((200, 200), 50, activation="elu", loss="bce", optimizer=adam, epochs=380, random_state=0)
+    model = npae.VAE((200, 200), 50, activation="elu", loss="bce", optimizer=adam, epochs=350, random_state=0)
     model = study.fit("burda", model, Changed(study.X, model.batch_size, black_and_white))
     X = black_and_white(study.X_look, np.random.default_rng(0))
     return -model.log_likelihood(X, samples=samples if study.epochs is None else 5).mean()
@@ -171,13 +171,14 @@ def memory():
     return used / (1e9 if sys.platform == "darwin" else 1e6)
 
 
-def draw(histories, path):
-    """The loss of every epoch."""
-    fig = plots.figure(9, 4.5)
-    panels = fig.subplots(2, -(-len(histories) // 2), squeeze=False).flat
-    for ax, (name, history) in zip(panels, histories.items(), strict=False):
-        ax.plot(np.arange(1, len(history.loss) + 1), history.loss)
-        ax.set(title=name, xlabel="epoch", ylabel="loss")
+def draw(folder, path):
+    """The training loss of every epoch of the models in the folder."""
+    models = {name: npae.load(folder / f"{name}.npz") for name in RESULTS if (folder / f"{name}.npz").exists()}
+    columns = min(4, len(models))
+    lines = -(-len(models) // columns)
+    fig = plots.figure(2.5 * columns, 2.6 * lines)
+    for i, (name, model) in enumerate(models.items(), start=1):
+        plots.history(model, fig.add_subplot(lines, columns, i)).set_title(name)
     plots.save(fig, path)
 
 
@@ -204,7 +205,7 @@ def main(arguments=None, data=None, path=FIGURE):
         reached = reached and value <= result.bar
         print(f"{name:12}{value:9.{result.digits}f}{result.bar:9}  {study.seconds(name):7.0f}  {memory():4.1f}  "
               f"{result.published}: {result.what}", flush=True)  # fmt: skip
-    draw(study.histories, path)
+    draw(folder, path if options.epochs is None and not options.validate else folder / "published.png")
     return 0 if reached else 1
 
 

@@ -42,7 +42,7 @@ def test_a_short_run_of_each_result_misses_its_bar_and_says_so(run, capsys, tmp_
         value, bar = line.split()[1:3]
         assert float(bar) == result.bar < float(value)
         assert result.published in line
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "models" / "test" / "published.png").read_bytes().startswith(b"\x89PNG")
     assert not seen & {row.tobytes() for row in data[1]}
 
 
