@@ -199,7 +199,7 @@ CALLS = {
     "GaussianKL(z)": (npae.GaussianKL(), no_table() | st.just(X[:, :5])),
     "TopK(k=)": (npae.TopK, no_count()),
     "TopK.forward": (npae.TopK(1).forward, no_batch()),
-    "WinnerTakeAll(rate=)": (npae.WinnerTakeAll, no_real(0, 1, ends=True)),
+    "WinnerTakeAll(rate=)": (npae.WinnerTakeAll, no_real(0, 1)),
     "WinnerTakeAll.forward": (npae.WinnerTakeAll(0.5).forward, no_batch()),
     "NestedDropout(rate=)": (npae.NestedDropout, said(no_real(0, 1, ends=True))),
     "GaussianCode(k=)": (npae.GaussianCode, no_count()),
