@@ -6,7 +6,19 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
+import pytest
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NEEDS_CHROMIUM = [
+    pytest.mark.once,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
+]
+
+X = np.random.default_rng(0).random((60, 12)).astype(np.float32)
+Y = np.arange(60) % 3
+QUICK = {"hidden": (9,), "latent_dim": 2, "epochs": 2, "random_state": 0}
+IMAGE = {"image_shape": (3, 4), "labels": Y}
 
 TOOLS = """
 const $ = (id) => document.getElementById(id), found = {};

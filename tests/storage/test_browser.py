@@ -6,19 +6,11 @@
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, browse, play, together, with_script
+from browser import IMAGE, NEEDS_CHROMIUM, QUICK, X, Y, browse, play, together, with_script
 
 import npae
 
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
-]
-
-X = np.random.default_rng(0).random((60, 12)).astype(np.float32)
-Y = np.arange(60) % 3
-QUICK = {"hidden": (9,), "latent_dim": 2, "epochs": 2, "random_state": 0}
-IMAGE = {"image_shape": (3, 4), "labels": Y}
+pytestmark = NEEDS_CHROMIUM
 PAPER, PEN = 0xFF, 0x16  # the red of 0 and 1 in light colours
 
 

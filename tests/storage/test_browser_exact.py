@@ -2,20 +2,12 @@
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, opened, together, with_script
+from browser import IMAGE, NEEDS_CHROMIUM, QUICK, X, opened, together, with_script
 from helpers import FAMILY, every_layer
 
 import npae
 
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
-]
-
-X = np.random.default_rng(0).random((60, 12)).astype(np.float32)
-Y = np.arange(60) % 3
-QUICK = {"hidden": (9,), "latent_dim": 2, "epochs": 2, "random_state": 0}
-IMAGE = {"image_shape": (3, 4), "labels": Y}
+pytestmark = NEEDS_CHROMIUM
 
 
 MODELS = {name: lambda make=make: make(**QUICK) for name, make in FAMILY.items()}
