@@ -57,6 +57,11 @@ def black_and_white(x, rng):
     return (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
 
 
+def shifted(x, rng):
+    """All images of a batch moved by the same -1, 0 or 1 pixels in each direction."""
+    return np.roll(x.reshape(-1, 28, 28), rng.integers(-1, 2, 2), axis=(1, 2)).reshape(x.shape)
+
+
 @dataclass
 class Study:
     """The images to learn from and those to look at, their digits, and where models are kept.
@@ -111,9 +116,9 @@ class Result:
 
 
 def hinton(study):
-    adam = npae.Adam(npae.Cosine(1e-3))
+    adam = npae.Adam(npae.Cosine(2e-3))
     ae = npae.AE((1000, 500, 250), 30, activation="elu", loss="bce", optimizer=adam, epochs=70, random_state=0)
-    ae = study.fit("hinton", ae)
+    ae = study.fit("hinton", ae, Changed(study.X, ae.batch_size, shifted))
     return np.square(ae.reconstruct(study.X_look) - study.X_look).sum(axis=1).mean()
 
 

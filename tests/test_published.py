@@ -117,6 +117,13 @@ def test_grey_becomes_black_or_white_with_its_probability():
     np.testing.assert_allclose(drawn.mean(axis=0), [0, 0.25, 1], atol=0.02)
 
 
+def test_shifted_images_are_the_same_images_elsewhere():
+    x = np.zeros((2, 784))
+    x[:, 14 * 28 + 14] = [1, 2]
+    moves = {tuple(published.shifted(x, np.random.default_rng(seed)).argmax(axis=1)) for seed in range(99)}
+    assert moves == {(at, at) for at in (i * 28 + j for i in (13, 14, 15) for j in (13, 14, 15))}
+
+
 # --- the read-out ----------------------------------------------------------------------------------------------------
 
 
