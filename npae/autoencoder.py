@@ -288,7 +288,7 @@ class AE(Autoencoder):
         seed decides which: the same for the same number of rows, so resuming holds out the same again. They are copied
         into memory. In a Pipeline they pass through the steps before, such as a scaler.
     code : "linear", "sigmoid", ..., or a layer
-        After the last layer of f: an activation, `TopK(k)` for a k-sparse code, `NestedDropout()` ...
+        After the last layer of f: an activation, `TopK(k)`, `WinnerTakeAll(rate)`, `NestedDropout()` (see `codes`).
     penalty : "l1", "kl", "contractive", Penalty or None
         Ω(z, f), which training adds to the loss (see `penalties`). `score` leaves it out.
     tied : bool

@@ -82,7 +82,7 @@ class TopK(Layer):
 
 
 class StochasticLayer(Layer):
-    """A layer whose output is random in training, z = draw(h, rng), and fixed afterwards, z = forward(h).
+    """A layer that training passes by z = draw(h, rng), random or dependent on the batch, and use by z = forward(h).
 
     Example
     -------

@@ -8,7 +8,7 @@ from helpers import check, numbers
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from test_demos import FOLDER, figures, load, seen  # noqa: F401
+from test_demos import FOLDER, load, seen  # noqa: F401
 
 import npae
 
@@ -42,7 +42,7 @@ def test_a_short_run_of_each_result_misses_its_bar_and_says_so(run, capsys, tmp_
         value, bar = line.split()[1:3]
         assert float(bar) == result.bar < float(value)
         assert result.published in line
-    assert (tmp_path / "models" / "test" / "published.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "models" / "test-1" / "published.png").read_bytes().startswith(b"\x89PNG")
     assert not seen & {row.tobytes() for row in data[1]}
 
 
@@ -89,12 +89,16 @@ def test_a_model_with_other_settings_is_not_resumed_and_anew_forgets(run, tmp_pa
     other = study.fit("one", npae.AE((), 3, epochs=5, random_state=1))
     assert (other.encode(data[1]) != first.encode(data[1])).any()
     run("keras")
-    saved = tmp_path / "models" / "test" / "keras.npz"
+    saved, long = tmp_path / "models" / "test-1" / "keras.npz", tmp_path / "models" / "test-2" / "keras.npz"
     before = saved.stat().st_mtime_ns
+    run("keras", epochs=2)  # kept apart
     run("keras")
+    assert saved.stat().st_mtime_ns == before
+    run("vae", "--anew")
     assert saved.stat().st_mtime_ns == before
     run("keras", "--anew")
     assert saved.stat().st_mtime_ns > before
+    assert long.exists()
 
 
 def test_changed_batches_hold_each_row_once_and_differ_from_epoch_to_epoch():

@@ -7,6 +7,7 @@
 import numpy as np
 import pytest
 from browser import IMAGE, NEEDS_CHROMIUM, QUICK, X, Y, browse, play, together, with_script
+from explorer import Scaler
 
 import npae
 
@@ -187,11 +188,7 @@ def test_a_vae_draws_samples_that_can_be_chosen(tmp_path):
     assert found["x_hat"] == found["second"][1]
 
 
-class Tenfold:
-    def inverse_transform(self, x):
-        return 10 * x - 2
-
-
+TENFOLD = Scaler(10, -2)
 ODD = ['</script><img src="x">', "\"quotes\" 'and' \\", "数字 ελληνικά עברית", "<b>&amp;", "a b", "{{script}}"]
 
 
@@ -200,7 +197,7 @@ def test_a_table_has_sliders_names_units_errors_and_labels_of_any_text(tmp_path)
     pca = npae.PCA(2).fit(table)
     labels = np.array(ODD[:3])[Y]
     pca.export(tmp_path / "model.html", table, names=ODD, units=["°C", "", "<i>", "m", "m", "m"], labels=labels,
-               scaler=Tenfold())  # fmt: skip
+               scaler=TENFOLD)  # fmt: skip
     found = play(
         tmp_path / "model.html",
         "found.names = texts('#features td:first-child'); found.legend = texts('#legend button');"
@@ -222,8 +219,8 @@ def test_a_table_has_sliders_names_units_errors_and_labels_of_any_text(tmp_path)
     def number(texts):
         return [float(text.replace("−", "-")) for text in texts]
 
-    np.testing.assert_allclose(number(found["x"]), Tenfold().inverse_transform(x[0]), atol=6e-3)
-    np.testing.assert_allclose(number(found["x_hat"]), Tenfold().inverse_transform(x_hat[0]), atol=6e-3)
+    np.testing.assert_allclose(number(found["x"]), TENFOLD.inverse_transform(x[0]), atol=6e-3)
+    np.testing.assert_allclose(number(found["x_hat"]), TENFOLD.inverse_transform(x_hat[0]), atol=6e-3)
     assert found["spoken"] == found["x"][0]
     errors = number(title.split()[0] for title in found["bars"])
     np.testing.assert_allclose(errors, ((x_hat - x) / table.std(axis=0))[0], atol=6e-3)
