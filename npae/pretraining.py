@@ -18,6 +18,7 @@ Next: `pca.py`, the linear special case, solved without training.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,7 +78,9 @@ def pretrain(model: AE, X: ArrayLike, **fit_options: Any) -> tuple[Sequential, S
     for i, (width, rng) in enumerate(zip(widths, rngs, strict=True)):
         options = (below if i + 1 < len(widths) else {}) | (above if i > 0 else {})
         layer = copy.copy(model).set_params(hidden=(), latent_dim=width, random_state=rng, **options)
-        layer.fit(H, **fit_options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* expected (a code smaller|columns of about)")  # the model's fit tells
+            layer.fit(H, **fit_options)
         encoder, decoder = [*encoder, *layer.encoder_.layers], [*layer.decoder_.layers, *decoder]
         H = layer.encode(H)
     copied_encoder, copied_decoder = copy.deepcopy((Sequential(*encoder), Sequential(*decoder)))

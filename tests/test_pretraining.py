@@ -67,6 +67,15 @@ def test_one_seed_fixes_every_bit_and_the_model_is_not_changed():
     assert not hasattr(model, "encoder_")
 
 
+def test_no_warning_blames_the_model_for_the_width_or_the_codes_of_one_layer(recwarn):
+    wide = {"hidden": (8, 7), "latent_dim": 2, "activation": "sigmoid", "epochs": 1}
+    X = table() + np.where(np.arange(6) < 3, 100, 0).astype(np.float32)  # saturates, so that the codes hardly vary
+    encoder, decoder = npae.pretrain(npae.AE(**wide), X)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="Scale X first"):
+        npae.AE(encoder=encoder, decoder=decoder, epochs=1).fit(X)
+
+
 def test_what_cannot_be_pretrained_is_refused():
     encoder, decoder = npae.pretrain(npae.AE(**DEEP, epochs=0), table())
     own = npae.AE(encoder=encoder, decoder=decoder)
