@@ -1,11 +1,14 @@
 """Published results on MNIST, run again: `python demos/published.py NAME`, several names, or `all`.
 
-    hinton      784-1000-500-250-30: squared error per image                       10 minutes
+    hinton      784-1000-500-250-30: squared error per image                        9 minutes
     keras       784-32-784: cross-entropy per pixel                                10 seconds
     keras-deep  784-128-64-32-64-128-784: cross-entropy per pixel                  40 seconds
     vae         784-400-20, grey pixels: the bound per image                       20 seconds
     burda       784-200-200-50, black and white pixels: log-likelihood per image   15 minutes
+    k-sparse    1,000 units of which 25 describe an image: linear read-out          4 minutes
     winners     2,000 units of which each takes 5 % of a batch: linear read-out    5 minutes
+    contractive 1,000 units, contractive, denoising, plain; linear read-outs        8 minutes
+    pretraining the network of `hinton`, with and without greedy pretraining       10 minutes
 
 It prints each figure beside the published one, with seconds and peak memory, and draws `figures/published.png`, the
 training loss of all models so far. It learns from all 60,000 training images, which `npae.datasets.mnist` finds or
@@ -18,6 +21,8 @@ earlier runs of these names. Read beside it: demos/readout.py.
 
 import argparse
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +38,8 @@ import readout
 
 FIGURE = Path(__file__).parent / "figures" / "published.png"
 VALIDATED = 1 / 6  # the share of the training images that --validate looks at
+SEEDS = 3  # of `contractive`
+LOOKS = [(plots.BLUE, "-"), (plots.ORANGE, "-"), (plots.BLUE, "--"), (plots.ORANGE, "--")]
 
 
 class Changed:
@@ -57,8 +64,18 @@ def black_and_white(x, rng):
 
 
 def shifted(x, rng):
-    """All images of a batch moved by the same -1, 0 or 1 pixels in each direction."""
-    return np.roll(x.reshape(-1, 28, 28), rng.integers(-1, 2, 2), axis=(1, 2)).reshape(x.shape)
+    """Each image moved by -1, 0 or 1 pixels in each direction: pixel j comes from j - 28 down - right."""
+    down, right = rng.integers(-1, 2, (2, len(x), 1))
+    return np.take_along_axis(x, (np.arange(784) - 28 * down - right) % 784, axis=1)
+
+
+def same(one, other):
+    """Have two models the same settings, and the same initial weights if they bring networks?"""
+    weights = [
+        [] if model.encoder is None else [p.value for net in (model.encoder, model.decoder) for p in net.parameters()]
+        for model in (one, other)
+    ]
+    return repr(one) == repr(other) and all(map(np.array_equal, *weights))
 
 
 @dataclass
@@ -81,7 +98,7 @@ class Study:
         X, path = self.X if X is None else X, self.folder / f"{name}.npz"
         model.epochs = min(model.epochs, self.epochs or model.epochs)
         earlier = npae.load(path) if path.exists() else None
-        if earlier is not None and repr(earlier) == repr(model):
+        if earlier is not None and same(earlier, model):
             model = earlier
             if isinstance(X, Changed):
                 X.epoch = len(model.history_.loss)
@@ -96,8 +113,8 @@ class Study:
         return model
 
     def seconds(self, name):
-        """Of the training, all runs together."""
-        return sum(self.histories[name].seconds)
+        """Of the training of a result's models, all runs together: they are called NAME or NAME.and more."""
+        return sum(sum(h.seconds) for model, h in self.histories.items() if model.split(".")[0] == name)
 
 
 # --- the results -----------------------------------------------------------------------------------------------------
@@ -114,11 +131,21 @@ class Result:
     measure: Callable[[Study], float]
 
 
+def squared_error(ae, X):
+    """|x_hat - x|², the mean of all images."""
+    return np.square(ae.reconstruct(X) - X).sum(axis=1).mean()
+
+
+def read_out(encode, study, **options):
+    """The share of images whose digit a linear read-out of their codes gets wrong."""
+    return readout.error(encode(study.X), study.y, encode(study.X_look), study.y_look, **options)
+
+
 def hinton(study):
-    adam = npae.Adam(npae.Cosine(2e-3))
-    ae = npae.AE((1000, 500, 250), 30, activation="elu", loss="bce", optimizer=adam, epochs=70, random_state=0)
+    adam = npae.Adam(npae.Cosine(2e-3), beta2=0.99)
+    ae = npae.AE((1000, 500, 250), 30, activation="elu", loss="bce", optimizer=adam, epochs=60, random_state=0)
     ae = study.fit("hinton", ae, Changed(study.X, ae.batch_size, shifted))
-    return np.square(ae.reconstruct(study.X_look) - study.X_look).sum(axis=1).mean()
+    return squared_error(ae, study.X_look)
 
 
 def keras(study):
@@ -141,10 +168,23 @@ def vae(study):
 
 def burda(study):
     adam = npae.Adam(npae.Cosine(3e-3))
-    model = npae.VAE((200, 200), 50, activation="elu", loss="bce", optimizer=adam, epochs=350, random_state=0)
+    model = npae.VAE((200, 200), 50, activation="elu", loss="bce", optimizer=adam, epochs=330, random_state=0)
     model = study.fit("burda", model, Changed(study.X, model.batch_size, black_and_white))
     X = black_and_white(study.X_look, np.random.default_rng(0))
     return -model.log_likelihood(X, samples=5000 if study.epochs is None else 5).mean()
+
+
+def k_sparse(study):
+    """Starts from winners, since many units that start from chance are never among the 25 and never learn."""
+    options = {"loss": npae.Gaussian(0.3), "batch_size": 100, "random_state": 0}
+    adam, winners = npae.Adam(npae.Cosine(3e-3)), npae.WinnerTakeAll(0.05)
+    start = npae.AE((), 1000, code=winners, tied=True, optimizer=adam, epochs=25, **options)
+    start = study.fit("k-sparse.first winners", start)
+    adam, encoder = npae.Adam(npae.Cosine(1e-4)), npae.Sequential(*start.encoder_.layers, npae.TopK(25))
+    ae = npae.AE(encoder=encoder, decoder=start.decoder_, optimizer=adam, epochs=6, **options)
+    ae = study.fit("k-sparse.then k largest", ae)
+    code = npae.Sequential(ae.encoder_.layers[0], npae.ReLU(), npae.TopK(100))  # more than in training, as published
+    return read_out(code.forward, study)
 
 
 def winners(study):
@@ -152,7 +192,50 @@ def winners(study):
     code, loss = npae.WinnerTakeAll(0.05), npae.Gaussian(0.3)
     ae = npae.AE((), 2000, code=code, tied=True, loss=loss, optimizer=adam, epochs=25, batch_size=100, random_state=0)
     ae = study.fit("winners", ae)
-    return readout.error(ae.encode(study.X), study.y, ae.encode(study.X_look), study.y_look)
+    return read_out(ae.encode, study)
+
+
+def contractive(study):
+    """The larger quotient of neighbours in the published order of errors: below 1 if all three are in order."""
+    kinds = {
+        "contractive": (npae.AE, {"penalty": npae.Contractive(1e-3)}),
+        "denoising": (npae.DAE, {"corruption": npae.MaskingNoise(0.5)}),
+        "plain": (npae.AE, {}),
+    }
+    options = {"code": "sigmoid", "tied": True, "loss": "bce", "optimizer": npae.Adam(npae.Cosine(1e-3)), "epochs": 10}
+    means = []
+    for kind, (model, own) in kinds.items():
+        errors = []
+        for seed in range(SEEDS):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "AE expected a code smaller")  # nothing limits the plain one, indeed
+                ae = study.fit(f"contractive.{kind}.{seed}", model((), 1000, **options, **own, random_state=seed))
+            errors.append(read_out(ae.encode, study, learning_rate=1e-2, decay=0.02))
+        means.append(np.mean(errors))
+        print(f"    {kind:12}{means[-1]:8.4f} =  mean of", *(f"{error:.4f}" for error in errors), flush=True)
+    return max(means[0] / means[1], means[1] / means[2])
+
+
+def pretraining(study):
+    """Squared error with pretraining over that without, for logistic units as in 2006.
+
+    In an epoch, all layers one by one have as many multiplications as the network: it gets as many epochs more.
+    """
+    ratios, adam = {}, npae.Adam(npae.Cosine(2e-3))
+    for activation in ("elu", "sigmoid"):
+        options = {"loss": "bce", "optimizer": adam, "random_state": 0}
+        deep = npae.AE((1000, 500, 250), 30, activation=activation, epochs=min(5, study.epochs or 5), **options)
+        started = time.perf_counter()
+        encoder, decoder = npae.pretrain(deep, study.X)
+        before = time.perf_counter() - started
+        tuned = npae.AE(encoder=encoder, decoder=decoder, epochs=15, **options)
+        tuned = study.fit(f"pretraining.{activation} with", tuned)
+        plain = study.fit(f"pretraining.{activation} without", deep.set_params(epochs=20))
+        errors = [squared_error(ae, study.X_look) for ae in (tuned, plain)]
+        ratios[activation] = errors[0] / errors[1]
+        print(f"    {activation:8} with: {errors[0]:.2f} in {before:.0f} + {sum(tuned.history_.seconds):.0f} seconds,"
+              f" without: {errors[1]:.2f} in {sum(plain.history_.seconds):.0f} seconds", flush=True)  # fmt: skip
+    return ratios["sigmoid"]
 
 
 RESULTS = {
@@ -161,7 +244,10 @@ RESULTS = {
     "keras-deep": Result("784-128-64-32, cross-entropy", "0.08 (100 epochs)", 0.08, 4, keras_deep),
     "vae": Result("784-400-20, bound in nats", "105.6", 105.6, 1, vae),
     "burda": Result("784-200-200-50, -log p(x) in nats", "86.76 (3,280 epochs)", 90.3, 2, burda),
+    "k-sparse": Result("1,000 units, k = 25, read-out error", "0.0135", 0.015, 4, k_sparse),
     "winners": Result("2,000 units, 5 %, read-out error", "0.012", 0.014, 4, winners),
+    "contractive": Result("read-out error / that of the next", "0.97, 0.66 (fine-tuned)", 1.0, 2, contractive),
+    "pretraining": Result("squared error with it / without", "it helped", np.inf, 2, pretraining),
 }
 
 
@@ -176,13 +262,23 @@ def memory():
 
 
 def draw(folder, path):
-    """The training loss of every epoch of the models in the folder."""
-    models = {name: npae.load(folder / f"{name}.npz") for name in RESULTS if (folder / f"{name}.npz").exists()}
-    columns = min(4, len(models))
-    lines = -(-len(models) // columns)
-    fig = plots.figure(2.5 * columns, 2.6 * lines)
-    for i, (name, model) in enumerate(models.items(), start=1):
-        plots.history(model, fig.add_subplot(lines, columns, i)).set_title(name)
+    """The training loss of every epoch of the models in the folder; of several seeds the first."""
+    panels = {name: {} for name in RESULTS}
+    for model in sorted(folder.glob("*.npz")):
+        name, kind, *_ = f"{model.stem}.".split(".")
+        panels.get(name, {}).setdefault(kind, model)
+    panels = {name: kinds for name, kinds in panels.items() if kinds}
+    columns = min(5, len(panels))
+    fig = plots.figure(2.4 * columns, 2.6 * -(-len(panels) // columns))
+    for i, (name, kinds) in enumerate(panels.items(), start=1):
+        ax = fig.add_subplot(-(-len(panels) // columns), columns, i)
+        for (kind, model), look in zip(kinds.items(), LOOKS, strict=False):
+            model = npae.load(model)
+            loss = model.history_.loss
+            ax.plot(np.arange(1, len(loss) + 1), loss, look[1], color=look[0], label=kind)
+        plots.style_axes(ax, name, "epoch", f"{type(model.loss_).__name__} {model.loss_.unit}")
+        if len(kinds) > 1:
+            ax.legend(frameon=False, fontsize=8)
     plots.save(fig, path)
 
 
@@ -203,7 +299,8 @@ def main(arguments=None, data=None, path=FIGURE):
     names = RESULTS if "all" in options.names else options.names
     if options.anew:
         for name in names:
-            (folder / f"{name}.npz").unlink(missing_ok=True)
+            for model in [folder / f"{name}.npz", *folder.glob(f"{name}.*.npz")]:
+                model.unlink(missing_ok=True)
     study, reached = Study(X, X_look, y, y_look, folder, options.epochs), True
     print(f"{'':12}{'here':>9}{'at most':>9}  {'seconds':>7}  {'GB':>4}  published")
     for name in names:

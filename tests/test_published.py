@@ -40,9 +40,14 @@ def test_a_short_run_of_each_result_misses_its_bar_and_says_so(run, capsys, tmp_
     for name, result in published.RESULTS.items():
         (line,) = (line for line in lines if line.startswith(f"{name} "))
         value, bar = line.split()[1:3]
-        assert float(bar) == result.bar < float(value)
+        assert float(bar) == result.bar
+        assert name in ("contractive", "pretraining") or result.bar < float(value)
         assert result.published in line
-    assert (tmp_path / "models" / "test-1" / "published.png").read_bytes().startswith(b"\x89PNG")
+    models = tmp_path / "models" / "test-1"
+    assert (models / "published.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        len(list(models.glob("*.npz"))) == len(published.RESULTS) + 1 + 8 + 3
+    )  # a start, seeds and kinds, ways to begin
     assert not seen & {row.tobytes() for row in data[1]}
 
 
@@ -88,6 +93,12 @@ def test_a_model_with_other_settings_is_not_resumed_and_anew_forgets(run, tmp_pa
     assert again.history_.seconds == first.history_.seconds  # nothing was trained
     other = study.fit("one", npae.AE((), 3, epochs=5, random_state=1))
     assert (other.encode(data[1]) != first.encode(data[1])).any()
+    X, deep = data[0], npae.AE((4,), 3, epochs=1, random_state=0)
+    for seed in (0, 0, 1):  # the weights to begin with, which no repr shows
+        encoder, decoder = npae.pretrain(deep.set_params(random_state=seed), X)
+        model = study.fit("two", npae.AE(encoder=encoder, decoder=decoder, epochs=1, random_state=0))
+        fresh = npae.AE(encoder=encoder, decoder=decoder, epochs=1, random_state=0).fit(X)
+        np.testing.assert_array_equal(model.encode(data[1]), fresh.encode(data[1]))
     run("keras")
     saved, long = tmp_path / "models" / "test-1" / "keras.npz", tmp_path / "models" / "test-2" / "keras.npz"
     before = saved.stat().st_mtime_ns
@@ -122,10 +133,37 @@ def test_grey_becomes_black_or_white_with_its_probability():
 
 
 def test_shifted_images_are_the_same_images_elsewhere():
-    x = np.zeros((2, 784))
-    x[:, 14 * 28 + 14] = [1, 2]
-    moves = {tuple(published.shifted(x, np.random.default_rng(seed)).argmax(axis=1)) for seed in range(99)}
-    assert moves == {(at, at) for at in (i * 28 + j for i in (13, 14, 15) for j in (13, 14, 15))}
+    x = np.zeros((999, 28, 28))
+    x[:, 14, 14], x[:, 10, 11] = 1, 2
+    y = published.shifted(x.reshape(999, 784), np.random.default_rng(0)).reshape(x.shape)
+    moves = np.argwhere(y == 1)[:, 1:] - 14
+    for image, before, move in zip(y, x, moves, strict=True):
+        np.testing.assert_array_equal(image, np.roll(before, move, axis=(0, 1)))
+    assert {tuple(move) for move in moves} == {(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)}
+
+
+@pytest.mark.parametrize(("errors", "value"), [((1, 2, 3), 2 / 3), ((1, 3, 2), 3 / 2), ((3, 1, 4), 3)])
+def test_the_order_of_three_kinds_is_judged_by_their_means_over_three_seeds(
+    errors, value, data, tmp_path, monkeypatch, capsys
+):
+    planted = iter(np.repeat(errors, 3) + np.tile([-0.1, 0.1, 0.0], 3))
+    monkeypatch.setattr(published, "read_out", lambda encode, study, **options: next(planted))
+    assert published.contractive(published.Study(*data, tmp_path, epochs=1)) == pytest.approx(value)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["contractive", "denoising", "plain"]
+
+
+def test_pretraining_has_as_many_epochs_as_none(data, tmp_path, capsys, monkeypatch):
+    trained = []
+    monkeypatch.setattr(
+        npae, "pretrain", lambda model, X, fit=npae.pretrain: trained.append(model.epochs) or fit(model, X)
+    )
+    study = published.Study(*[part[:50] for part in data], tmp_path)
+    published.pretraining(study)
+    epochs = {name: len(history.loss) for name, history in study.histories.items()}
+    for activation in ("elu", "sigmoid"):
+        layers = trained.pop(0)
+        assert layers > 0
+        assert epochs[f"pretraining.{activation} with"] + layers == epochs[f"pretraining.{activation} without"]
 
 
 # --- the read-out ----------------------------------------------------------------------------------------------------
