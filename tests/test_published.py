@@ -148,17 +148,26 @@ def test_the_order_of_three_kinds_is_judged_by_their_means_over_three_seeds(
 ):
     planted = iter(np.repeat(errors, 3) + np.tile([-0.1, 0.1, 0.0], 3))
     monkeypatch.setattr(published, "read_out", lambda encode, study, **options: next(planted))
-    assert published.contractive(published.Study(*data, tmp_path, epochs=1)) == pytest.approx(value)
+    study = published.Study(*data, tmp_path, epochs=1)
+    assert published.contractive(study) == pytest.approx(value)
+    assert study.seconds("contractive") == sum(sum(history.seconds) for history in study.histories.values()) > 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["contractive", "denoising", "plain"]
 
 
-def test_pretraining_has_as_many_epochs_as_none(data, tmp_path, capsys, monkeypatch):
+def test_pretraining_has_as_many_epochs_as_none_and_both_are_drawn(data, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
     trained = []
     monkeypatch.setattr(
         npae, "pretrain", lambda model, X, fit=npae.pretrain: trained.append(model.epochs) or fit(model, X)
     )
     study = published.Study(*[part[:50] for part in data], tmp_path)
     published.pretraining(study)
+    drawn = []
+    monkeypatch.setattr(published.plots, "save", lambda fig, path: drawn.extend(fig.axes))
+    published.draw(tmp_path, None)
+    kinds = [text.get_text() for text in drawn[0].get_legend().get_texts()]
+    assert kinds == ["elu with", "elu without", "sigmoid with", "sigmoid without"]
+    assert [len(line.get_xdata()) for line in drawn[0].lines] == [15, 20, 15, 20]
     epochs = {name: len(history.loss) for name, history in study.histories.items()}
     for activation in ("elu", "sigmoid"):
         layers = trained.pop(0)
