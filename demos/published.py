@@ -98,15 +98,14 @@ class Study:
         X, path = self.X if X is None else X, self.folder / f"{name}.npz"
         model.epochs = min(model.epochs, self.epochs or model.epochs)
         earlier = npae.load(path) if path.exists() else None
-        if earlier is not None and same(earlier, model):
+        resume = earlier is not None and same(earlier, model)
+        if resume:
             model = earlier
             if isinstance(X, Changed):
                 X.epoch = len(model.history_.loss)
-        else:
-            earlier = None
-        if earlier is None or len(model.history_.loss) < model.epochs:
+        if not resume or len(model.history_.loss) < model.epochs:
             path.parent.mkdir(parents=True, exist_ok=True)
-            model.fit(X, checkpoint=path, resume=earlier is not None)
+            model.fit(X, checkpoint=path, resume=resume)
         self.histories[name] = model.history_
         if len(model.history_.loss) < model.epochs:
             raise SystemExit(f"{name}: {model.history_.stopped}; the same command goes on from there")
@@ -269,14 +268,13 @@ def draw(folder, path):
         panels.get(name, {}).setdefault(kind, model)
     panels = {name: kinds for name, kinds in panels.items() if kinds}
     columns = min(5, len(panels))
-    fig = plots.figure(2.4 * columns, 2.6 * -(-len(panels) // columns))
+    lines = -(-len(panels) // columns)
+    fig = plots.figure(2.4 * columns, 2.6 * lines)
     for i, (name, kinds) in enumerate(panels.items(), start=1):
-        ax = fig.add_subplot(-(-len(panels) // columns), columns, i)
-        for (kind, model), look in zip(kinds.items(), LOOKS, strict=False):
-            model = npae.load(model)
-            loss = model.history_.loss
-            ax.plot(np.arange(1, len(loss) + 1), loss, look[1], color=look[0], label=kind)
-        plots.style_axes(ax, name, "epoch", f"{type(model.loss_).__name__} {model.loss_.unit}")
+        ax = fig.add_subplot(lines, columns, i)
+        for (kind, model), (color, style) in zip(kinds.items(), LOOKS, strict=False):
+            plots.history(npae.load(model), ax).set_title(name)
+            ax.lines[-1].set(color=color, linestyle=style, label=kind)
         if len(kinds) > 1:
             ax.legend(frameon=False, fontsize=8)
     plots.save(fig, path)
